@@ -1,0 +1,241 @@
+//! Droplets: the virtual machines.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Id, IdOrName, Image, Links, Meta, Region, Size, null_as_default};
+
+/// State of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DropletStatus {
+    /// Being created.
+    New,
+    /// The hypervisor runs it.
+    Active,
+    /// It exists and is off.
+    Off,
+    /// Of the original API; never sent.
+    Archive,
+}
+
+/// One machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Droplet {
+    /// Identifier.
+    pub id: Id,
+    /// Host name.
+    pub name: String,
+    /// MiB.
+    pub memory: i64,
+    /// Virtual processors.
+    pub vcpus: i64,
+    /// GB.
+    pub disk: i64,
+    /// Whether an action holds it.
+    pub locked: bool,
+    /// State.
+    pub status: DropletStatus,
+    /// Always null: machines boot their own kernel.
+    pub kernel: Option<Kernel>,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// Features that were asked for and exist.
+    pub features: Vec<String>,
+    /// Always empty.
+    pub backup_ids: Vec<Id>,
+    /// Always null.
+    pub next_backup_window: Option<Value>,
+    /// Always empty.
+    pub snapshot_ids: Vec<Id>,
+    /// The image it was made from.
+    pub image: Image,
+    /// Always empty.
+    pub volume_ids: Vec<String>,
+    /// The size, whole.
+    pub size: Size,
+    /// Its slug.
+    pub size_slug: String,
+    /// Addresses.
+    pub networks: Networks,
+    /// Where it is.
+    pub region: Region,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Always empty.
+    pub vpc_uuid: String,
+    /// What we add.
+    #[serde(rename = "abbild", default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<DropletExtra>,
+}
+
+/// Of the original API; never sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Identifier.
+    pub id: Id,
+}
+
+/// What we add to a droplet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DropletExtra {
+    /// Port on the public address that leads to the guest's sshd; 22 where the host allows it.
+    pub ssh_port: u16,
+    /// The image's default user, if the check found one.
+    pub default_user: Option<String>,
+    /// `kvm` or `tcg`.
+    pub acceleration: String,
+    /// Why it is not `kvm`.
+    pub acceleration_note: Option<String>,
+    /// Why the machine is off, or why it could not be created.
+    pub reason: Option<String>,
+    /// One line per warning of the image's verdict, in the language of the request.
+    pub warnings: Vec<String>,
+    /// The recovery console.
+    pub console: SerialConsole,
+}
+
+/// Where the serial console is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SerialConsole {
+    /// WebSocket path; binary messages are console bytes in both directions.
+    pub path: String,
+    /// Path of the log kept since the machine was created.
+    pub log: String,
+}
+
+/// Addresses; both arrays are always there.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Networks {
+    /// IPv4.
+    pub v4: Vec<NetworkV4>,
+    /// IPv6.
+    pub v6: Vec<NetworkV6>,
+}
+
+/// An IPv4 address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NetworkV4 {
+    /// Dotted.
+    pub ip_address: String,
+    /// Dotted.
+    pub netmask: String,
+    /// Null on private networks.
+    pub gateway: Option<String>,
+    /// `public` or `private`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// An IPv6 address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NetworkV6 {
+    /// Address.
+    pub ip_address: String,
+    /// Prefix length.
+    pub netmask: i64,
+    /// Gateway.
+    pub gateway: String,
+    /// `public`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// `{"droplet": …}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DropletOne {
+    /// The droplet.
+    pub droplet: Droplet,
+}
+
+/// `{"droplets": …}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DropletList {
+    /// This page.
+    pub droplets: Vec<Droplet>,
+    /// Other pages.
+    pub links: Links,
+    /// Total.
+    pub meta: Meta,
+}
+
+/// Answer to `POST /v2/droplets`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CreateDropletAnswer {
+    /// When `name` was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub droplet: Option<Droplet>,
+    /// When `names` was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub droplets: Option<Vec<Droplet>>,
+    /// The actions that create them.
+    pub links: CreateLinks,
+}
+
+/// Links of a create answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CreateLinks {
+    /// One per droplet.
+    pub actions: Vec<CreatedAction>,
+}
+
+/// A link to an action.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CreatedAction {
+    /// The action.
+    pub id: Id,
+    /// `create`.
+    pub rel: String,
+    /// Absolute URL.
+    pub href: String,
+}
+
+/// Body of `POST /v2/droplets`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CreateDroplet {
+    /// One machine; exclusive with `names`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Several machines.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub names: Vec<String>,
+    /// Slug; required.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub size: String,
+    /// Id; required.
+    pub image: IdOrName,
+    /// Slug; the image's first region when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Ids or fingerprints.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub ssh_keys: Vec<IdOrName>,
+    /// cloud-init user data, at most 64 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<String>,
+    /// Tags.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub tags: Vec<String>,
+    /// There are no volumes: refused unless empty.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub volumes: Vec<Value>,
+    /// There are no private networks: refused unless empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_uuid: Option<String>,
+}
+
+/// Body of `POST /v2/droplets/{id}/actions`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DropletAction {
+    /// For example `power_on`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}

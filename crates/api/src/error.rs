@@ -1,0 +1,46 @@
+//! The body of every error answer.
+
+use serde::{Deserialize, Serialize};
+
+/// The stable code of an error, by HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorId {
+    /// 400: the request could not be read.
+    BadRequest,
+    /// 401: no token, or one that is not known.
+    Unauthorized,
+    /// 403: the token may not do this.
+    Forbidden,
+    /// 404: absent, or another account's.
+    NotFound,
+    /// 405: the path exists, the method does not.
+    MethodNotAllowed,
+    /// 409: not in the present state.
+    Conflict,
+    /// 412: a precondition such as the tus version does not hold.
+    PreconditionFailed,
+    /// 413: larger than may be sent.
+    PayloadTooLarge,
+    /// 415: the wrong content type.
+    UnsupportedMediaType,
+    /// 422: understood, and wrong.
+    UnprocessableEntity,
+    /// 500: our fault; the request id leads to the log.
+    ServerError,
+    /// 507: the operator's disk is full.
+    InsufficientStorage,
+}
+
+/// The body of every error answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The stable code.
+    pub id: ErrorId,
+    /// One sentence for people.
+    pub message: String,
+    /// Also in the header `x-request-id`, and in the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}

@@ -1,0 +1,128 @@
+//! Virtual machines: the one trait that every hypervisor driver implements, and what it is told.
+//!
+//! The service decides *what* shall run (rows in the database) and calls a driver to make it so.
+//! A driver keeps no state that it could not find again: everything about a machine lies in its
+//! own directory or in the hypervisor, so that machines outlive the service and are adopted again
+//! when it returns. [`qemu`] is the driver for one machine.
+//!
+//! ```text
+//!            create                     guest powers off / stop
+//!   (none) ─────────▶ running ────────────────────────────────▶ stopped
+//!                        ▲  │                                      │
+//!                        │  └──────── delete ──▶ (none) ◀── delete ┘
+//!                        └───────────────── start ─────────────────┘
+//! ```
+
+pub mod qemu;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use tokio::net::UnixStream;
+
+/// The permanent number of a machine: the droplet id.
+pub type VmId = i64;
+
+/// Everything a driver needs to bring a machine into being.
+#[derive(Debug, Clone)]
+pub struct VmSpec {
+    /// The droplet id; also names the machine's directory.
+    pub id: VmId,
+    /// Host name for the guest.
+    pub name: String,
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Size of the root disk in bytes; at least the virtual size of the image.
+    pub disk_bytes: u64,
+    /// The canonical image in the region's store. It is only ever read.
+    pub image: PathBuf,
+    /// The loopback address allotted to the machine.
+    pub address: Ipv4Addr,
+    /// Host port on `address` that leads to the guest's port 22.
+    pub ssh_port: u16,
+    /// OpenSSH public keys for the default user, verbatim, with the name of each.
+    pub ssh_keys: Vec<(String, String)>,
+    /// cloud-init user data, any content.
+    pub user_data: Option<Vec<u8>>,
+    /// Slug of the region, told to the guest as its availability zone.
+    pub region: String,
+}
+
+/// What a machine is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VmStatus {
+    /// The hypervisor runs it.
+    Running,
+    /// It exists, but is off. `reason` is what ended it, where that is known.
+    Stopped {
+        /// For example the last line that the hypervisor logged before it died.
+        reason: Option<String>,
+    },
+    /// The driver knows nothing of it.
+    Absent,
+}
+
+/// How guests are executed here, for `abbild doctor`, the log and each machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceleration {
+    /// `kvm` or `tcg`.
+    pub name: &'static str,
+    /// Why it is not `kvm`; `None` when it is.
+    pub fallback_reason: Option<String>,
+}
+
+/// Why a driver could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// The hypervisor program refused or died; the text is its own last words.
+    #[error("the hypervisor failed: {0}")]
+    Hypervisor(String),
+    /// A file or socket of the machine could not be used.
+    #[error("{what} failed")]
+    Io {
+        /// What was being done, as a gerund phrase with its object.
+        what: String,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no such machine.
+    #[error("machine {0} does not exist on this host")]
+    Absent(VmId),
+}
+
+/// A hypervisor of one region.
+///
+/// Every method may be repeated: creating what runs, stopping what is off and deleting what is
+/// gone succeed, so that a job which is run again after a crash ends in the same state.
+pub trait Hypervisor: Send + Sync {
+    /// How guests are executed; known from construction.
+    fn acceleration(&self) -> &Acceleration;
+
+    /// Makes the disk and the config drive and starts the machine; returns once it runs.
+    fn create(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;
+
+    /// Starts a stopped machine again from its own disk.
+    fn start(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
+
+    /// Ends the machine at once, as if the power cord were pulled.
+    fn stop(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
+
+    /// What the machine is doing now.
+    fn status(&self, id: VmId) -> impl Future<Output = Result<VmStatus, VmError>> + Send;
+
+    /// A byte stream to the serial console, from now on. One at a time.
+    fn console(&self, id: VmId) -> impl Future<Output = Result<UnixStream, VmError>> + Send;
+
+    /// The last `max_bytes` of what the serial console printed so far.
+    fn console_log(
+        &self,
+        id: VmId,
+        max_bytes: u64,
+    ) -> impl Future<Output = Result<Vec<u8>, VmError>> + Send;
+
+    /// Ends the machine and removes its disk, config drive, log and sockets.
+    fn delete(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
+}
