@@ -1,0 +1,3 @@
+verdict-accepted = angenommen
+verdict-accepted-with-warnings = mit Warnungen angenommen
+verdict-refused = abgelehnt

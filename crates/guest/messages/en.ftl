@@ -1,0 +1,3 @@
+verdict-accepted = accepted
+verdict-accepted-with-warnings = accepted with warnings
+verdict-refused = refused

@@ -1,0 +1,307 @@
+//! What was found in an image, each thing with the place it was found at.
+//!
+//! Everything here is plain data: [`crate::inspect`] fills it in, the rules read it, and the
+//! report carries it. A fact that could not be established is absent (`None` or an empty list),
+//! never guessed. Every string that comes from the guest has passed [`crate::text::clean`], so it
+//! holds no control characters and may be printed.
+
+use serde::{Deserialize, Serialize};
+
+/// Where something was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Absolute path in the guest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<String>,
+    /// Line in that file, from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u32>,
+    /// The line itself, a link target, or the value found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub text: Option<String>,
+    /// Byte offset: on the virtual disk for facts, in the image file for container errors.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offset: Option<u64>,
+}
+
+impl Evidence {
+    /// Something at `path` in the guest.
+    pub fn path(path: impl Into<String>) -> Self {
+        Self {
+            path: Some(path.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Something at byte `offset`.
+    pub fn offset(offset: u64) -> Self {
+        Self {
+            offset: Some(offset),
+            ..Self::default()
+        }
+    }
+
+    /// Something that has no place, only a value.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            text: Some(text.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Adds the line number, from 1.
+    #[must_use]
+    pub fn at_line(mut self, line: u32) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// Adds the text found there.
+    #[must_use]
+    pub fn saying(mut self, text: impl Into<String>) -> Self {
+        self.text = Some(text.into());
+        self
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was seen, the decisive place first.
+    pub evidence: Vec<Evidence>,
+}
+
+impl<T> Fact<T> {
+    /// A value seen at one place.
+    pub fn new(value: T, evidence: Evidence) -> Self {
+        Self {
+            value,
+            evidence: vec![evidence],
+        }
+    }
+}
+
+/// What the caller knows of the file that the disk lies in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Compression around the image, outermost first: `gzip`, `bzip2`.
+    #[serde(default)]
+    pub layers: Vec<String>,
+    /// Format as `qemu-img` names it; `None` if it was not recognised.
+    pub format: Option<String>,
+    /// Size of the file as given, in bytes.
+    pub file_size: Option<u64>,
+    /// Size of the disk a guest sees, in bytes.
+    pub virtual_size: Option<u64>,
+    /// Oddities that did not prevent opening, one sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// Everything found in an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The file around the disk.
+    pub container: Container,
+    /// The partition table, if there is one.
+    pub partition_table: Option<PartitionTable>,
+    /// How firmware can start the image.
+    pub boot: Boot,
+    /// The filesystem that holds the operating system.
+    pub root: Option<Root>,
+    /// Other filesystems of the image that the guest's own fstab mounts.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// The operating system.
+    pub os: Option<Os>,
+    /// Processor architecture, as Debian and `uname -m` users know it: `x86_64`, `aarch64`.
+    pub architecture: Option<Fact<String>>,
+    /// The init system.
+    pub init: Option<Fact<Init>>,
+    /// Kernels in `/boot`, by version.
+    #[serde(default)]
+    pub kernels: Vec<Fact<String>>,
+    /// The serial console on the kernel command line, such as `ttyS0,115200`.
+    pub serial_console: Option<Fact<String>>,
+    /// cloud-init.
+    pub cloud_init: CloudInit,
+    /// Other programs that configure a guest on first boot: `cloudbase-init`, `ignition`, …
+    #[serde(default)]
+    pub other_agents: Vec<Fact<String>>,
+    /// The SSH server.
+    pub sshd: Sshd,
+    /// Why the root filesystem could not be looked into, or only in part.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// A partition table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionTable {
+    /// `gpt`, `mbr`, or `none` for a filesystem without a table.
+    pub kind: String,
+    /// The partitions, in the table's order.
+    pub partitions: Vec<Partition>,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// The number Linux gives it, from 1; 0 for a disk without a table.
+    pub number: u32,
+    /// First byte on the virtual disk.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// Type GUID (lower case) or MBR type byte (`0x83`).
+    pub type_code: String,
+    /// GPT name, if any.
+    pub name: Option<String>,
+    /// GPT unique partition GUID, if any.
+    pub uuid: Option<String>,
+    /// What the partition holds, by its superblock.
+    pub filesystem: Option<Filesystem>,
+}
+
+/// What a superblock says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filesystem {
+    /// `ext4`, `xfs`, `lvm`, `luks`, … as `blkid` names it.
+    pub kind: String,
+    /// Volume label.
+    pub label: Option<String>,
+    /// Volume UUID.
+    pub uuid: Option<String>,
+    /// The superblock, as an offset on the virtual disk.
+    pub evidence: Evidence,
+}
+
+/// How firmware can start the image. Judged from partition types and boot code, not by booting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// Boot code in the first sector, and with a GPT a BIOS boot partition.
+    pub bios: bool,
+    /// An EFI system partition.
+    pub uefi: bool,
+    /// What was seen.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+}
+
+/// The root filesystem and why it was taken for that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Number of its partition, 0 for a disk without a table.
+    pub partition: u32,
+    /// Filesystem, as in [`Filesystem::kind`].
+    pub filesystem: String,
+    /// What marks it as the root: the guest paths found there.
+    pub evidence: Vec<Evidence>,
+    /// Whether its files could be read.
+    pub readable: bool,
+}
+
+/// A mounted filesystem besides the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Mount point.
+    pub path: String,
+    /// Number of the partition, if the image has it.
+    pub partition: Option<u32>,
+    /// Whether its files are seen by this inspection.
+    pub readable: bool,
+    /// The line of `/etc/fstab`.
+    pub evidence: Evidence,
+}
+
+/// The operating system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Os {
+    /// `linux`, `freebsd`, `windows`, …
+    pub family: String,
+    /// os-release `ID`: `debian`.
+    pub id: Option<String>,
+    /// os-release `ID_LIKE`, split.
+    #[serde(default)]
+    pub id_like: Vec<String>,
+    /// os-release `PRETTY_NAME`, else `NAME`.
+    pub name: Option<String>,
+    /// os-release `VERSION_ID`.
+    pub version: Option<String>,
+    /// Where this was read.
+    pub evidence: Vec<Evidence>,
+}
+
+/// The program that starts everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// systemd.
+    Systemd,
+    /// OpenRC, usually under BusyBox init.
+    OpenRc,
+    /// SysV init with runlevel directories.
+    SysV,
+    /// The rc.d of a BSD.
+    Bsd,
+    /// Present, but none of the above.
+    Other,
+}
+
+/// Whether something starts by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enablement {
+    /// It starts on boot.
+    Enabled,
+    /// It is there and does not start.
+    Disabled,
+    /// This could not be told.
+    #[default]
+    Unknown,
+}
+
+/// cloud-init.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudInit {
+    /// The program or its Python package.
+    pub installed: Option<Evidence>,
+    /// Version, as the package gives it.
+    pub version: Option<Fact<String>>,
+    /// Whether it runs on boot. The evidence says why.
+    pub enablement: Option<Fact<Enablement>>,
+    /// The effective `datasource_list`, with the file and line that set it.
+    pub datasource_list: Option<Fact<Vec<String>>>,
+    /// The account that keys are installed for.
+    pub default_user: Option<Fact<String>>,
+    /// Whether the root partition can grow on first boot, by the module or program found.
+    pub growpart: Option<Evidence>,
+}
+
+/// The SSH server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sshd {
+    /// `openssh` or `dropbear`, and its program.
+    pub server: Option<Fact<String>>,
+    /// Whether it starts on boot. The evidence says why.
+    pub enablement: Option<Fact<Enablement>>,
+    /// `Port`, if set.
+    pub port: Option<Fact<String>>,
+    /// `PermitRootLogin`, if set.
+    pub permit_root_login: Option<Fact<String>>,
+    /// `PasswordAuthentication`, if set.
+    pub password_authentication: Option<Fact<String>>,
+}
+
+/// Something that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Permanent kebab-case name: `filesystem-corrupt`, `filesystem-unsupported`, `file-too-large`, …
+    pub code: String,
+    /// One sentence in English, from the layer that failed.
+    pub detail: String,
+    /// Where.
+    pub evidence: Evidence,
+}
