@@ -8,17 +8,59 @@
 //! The bytes are hostile. Nothing named inside an image is ever opened, every size in a header is
 //! checked before it is used, and memory and time are bounded whatever the header says.
 
+mod bytes;
+mod cache;
+mod detect;
 mod error;
 mod extent;
 mod format;
+pub mod partition;
+pub mod qcow2;
+mod range;
+pub mod raw;
 mod source;
 
 pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind};
 pub use format::Format;
+pub use range::Range;
 #[cfg(unix)]
 pub use source::FileSource;
 pub use source::{Source, check_range, past_end};
+
+/// What an image may ask for at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest accepted virtual size, in bytes.
+    pub max_virtual_size: u64,
+}
+
+impl Default for Limits {
+    /// 100 GiB.
+    fn default() -> Self {
+        Self {
+            max_virtual_size: 107_374_182_400,
+        }
+    }
+}
+
+impl Limits {
+    /// Refuses a virtual size above the limit.
+    fn check(&self, size: u64) -> Result<()> {
+        if size <= self.max_virtual_size {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            "virtual-size",
+            format!(
+                "the virtual disk has {size} bytes; at most {} are accepted",
+                self.max_virtual_size
+            ),
+        )
+        .with_hint("shrink the file system, its partition and the image, for example with `virt-sparsify` and `virt-resize`"))
+    }
+}
 
 /// A virtual disk: guest-visible bytes, whatever container they are stored in.
 ///
@@ -35,16 +77,28 @@ pub trait Disk: Source {
     /// The extent that contains byte `offset` of the virtual disk, cut to begin at `offset`.
     ///
     /// Walking from 0 by adding `len` covers the disk exactly once. Neighbouring extents may be
-    /// of the same kind.
+    /// of the same kind. The same as [`Source::data_at`].
     ///
     /// # Errors
     /// Those of reading the mapping tables.
-    fn extent_at(&self, offset: u64) -> Result<Extent>;
+    fn extent_at(&self, offset: u64) -> Result<Extent> {
+        self.data_at(offset)
+    }
 
     /// Oddities that did not prevent opening, each a full sentence: a damaged primary GPT, a
     /// dirty bit, internal snapshots that are ignored.
     fn warnings(&self) -> &[String] {
         &[]
+    }
+
+    /// Checks that every stored byte the mapping tables speak of exists, by reading all tables
+    /// and no data: finds a truncated file in milliseconds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`], code `truncated` for bytes past the end of the file, or the fault
+    /// of a table entry.
+    fn verify(&self) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -56,4 +110,66 @@ pub enum Image<S> {
     Raw(raw::Disk<S>),
     /// QEMU copy-on-write.
     Qcow2(qcow2::Disk<S>),
+}
+
+/// Runs `$body` on the disk inside an [`Image`].
+macro_rules! each_format {
+    ($image:expr, $disk:ident => $body:expr) => {
+        match $image {
+            Image::Raw($disk) => $body,
+            Image::Qcow2($disk) => $body,
+        }
+    };
+}
+
+impl<S: Source> Source for Image<S> {
+    fn len(&self) -> u64 {
+        each_format!(self, disk => disk.len())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        each_format!(self, disk => disk.read_at(offset, buf))
+    }
+
+    fn data_at(&self, offset: u64) -> Result<Extent> {
+        each_format!(self, disk => disk.data_at(offset))
+    }
+}
+
+impl<S: Source> Disk for Image<S> {
+    fn format(&self) -> Format {
+        each_format!(self, disk => disk.format())
+    }
+
+    fn warnings(&self) -> &[String] {
+        each_format!(self, disk => disk.warnings())
+    }
+
+    fn verify(&self) -> Result<()> {
+        each_format!(self, disk => disk.verify())
+    }
+}
+
+/// Opens the image in `source`, of whatever supported format, within the default [`Limits`].
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open<S: Source>(source: S) -> Result<Image<S>> {
+    open_with(source, &Limits::default())
+}
+
+/// Opens the image in `source`, of whatever supported format.
+///
+/// The format is found by content, never by name, and a format whose magic matches is never
+/// taken for another one.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for what is recognised but not read (its hint names the command that
+/// turns it into something that is), [`ErrorKind::NotRecognised`] for the rest, and the faults of
+/// the format itself.
+pub fn open_with<S: Source>(source: S, limits: &Limits) -> Result<Image<S>> {
+    match detect::detect(&source)? {
+        Format::Qcow2 => qcow2::Disk::open_with(source, limits).map(Image::Qcow2),
+        Format::Raw => raw::Disk::open_with(source, limits).map(Image::Raw),
+    }
 }

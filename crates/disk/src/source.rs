@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Extent, ExtentKind, Result};
 
 /// A finite, positioned, read-only sequence of bytes.
 ///
@@ -20,6 +20,23 @@ pub trait Source {
     /// [`ErrorKind::Corrupt`] with code `truncated` if the range ends past [`Source::len`];
     /// [`ErrorKind::Io`] if the source itself fails.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// The extent that contains byte `offset`, cut to begin there: stored bytes, or a run known
+    /// to read as zeros.
+    ///
+    /// A source that knows nothing about holes calls everything data, which is always correct.
+    ///
+    /// # Errors
+    /// As [`Source::read_at`] for one byte at `offset`.
+    fn data_at(&self, offset: u64) -> Result<Extent> {
+        let len = self.len();
+        check_range(offset, 1, len)?;
+        Ok(Extent {
+            offset,
+            len: len - offset,
+            kind: ExtentKind::Data,
+        })
+    }
 }
 
 /// The error for a read that passes the end of a source of `len` bytes.
@@ -53,7 +70,8 @@ impl Source for [u8] {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         check_range(offset, buf.len(), Source::len(self))?;
-        let start = usize::try_from(offset).map_err(|_| past_end(offset, buf.len(), Source::len(self)))?;
+        let start =
+            usize::try_from(offset).map_err(|_| past_end(offset, buf.len(), Source::len(self)))?;
         match self.get(start..).and_then(|tail| tail.get(..buf.len())) {
             Some(bytes) => buf.copy_from_slice(bytes),
             None => return Err(past_end(offset, buf.len(), Source::len(self))),
@@ -80,6 +98,10 @@ impl<S: Source + ?Sized> Source for &S {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         (**self).read_at(offset, buf)
     }
+
+    fn data_at(&self, offset: u64) -> Result<Extent> {
+        (**self).data_at(offset)
+    }
 }
 
 impl<S: Source + ?Sized> Source for Arc<S> {
@@ -89,6 +111,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         (**self).read_at(offset, buf)
+    }
+
+    fn data_at(&self, offset: u64) -> Result<Extent> {
+        (**self).data_at(offset)
     }
 }
 
@@ -137,5 +163,37 @@ impl Source for FileSource {
         self.file
             .read_exact_at(buf, offset)
             .map_err(|e| Error::io(e, offset, buf.len()))
+    }
+
+    /// Asks the file system for holes, so that a sparse file is walked without reading it.
+    #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
+    fn data_at(&self, offset: u64) -> Result<Extent> {
+        use rustix::fs::{SeekFrom, seek};
+        use rustix::io::Errno;
+
+        check_range(offset, 1, self.len)?;
+        // The file position that these calls move is never used: reads are positioned.
+        let (end, kind) = match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(data) if data > offset => (data, ExtentKind::Zero),
+            Ok(_) => {
+                let hole = seek(&self.file, SeekFrom::Hole(offset)).unwrap_or(self.len);
+                (hole, ExtentKind::Data)
+            }
+            Err(Errno::NXIO) => (self.len, ExtentKind::Zero),
+            // A file system or a device that cannot tell holds data as far as anyone knows.
+            Err(_) => (self.len, ExtentKind::Data),
+        };
+        let end = end.min(self.len);
+        // A file changed under us may answer nonsense; an extent is never empty.
+        let (end, kind) = if end > offset {
+            (end, kind)
+        } else {
+            (self.len, ExtentKind::Data)
+        };
+        Ok(Extent {
+            offset,
+            len: end - offset,
+            kind,
+        })
     }
 }

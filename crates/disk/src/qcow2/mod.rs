@@ -1,0 +1,167 @@
+//! qcow2: QEMU's copy-on-write format, versions 2 and 3.
+//!
+//! Specification: QEMU, `docs/interop/qcow2.rst`. All integers are big-endian.
+//!
+//! | Dec | Hex | Len | Name |
+//! |----:|----:|----:|------|
+//! |   0 |  00 |   4 | magic `QFI\xfb` |
+//! |   4 |  04 |   4 | version: 2 or 3 |
+//! |   8 |  08 |   8 | offset of the backing file's name |
+//! |  16 |  10 |   4 | length of the backing file's name |
+//! |  20 |  14 |   4 | log2 of the cluster size: 9 to 21 |
+//! |  24 |  18 |   8 | virtual size in bytes |
+//! |  32 |  20 |   4 | encryption method |
+//! |  36 |  24 |   4 | entries of the L1 table |
+//! |  40 |  28 |   8 | offset of the L1 table |
+//! |  48 |  30 |  12 | refcount table (not needed to read) |
+//! |  60 |  3c |  12 | number and offset of internal snapshots |
+//! |  72 |  48 |   8 | v3: incompatible features |
+//! |  80 |  50 |  16 | v3: compatible and autoclear features |
+//! |  96 |  60 |   4 | v3: refcount order |
+//! | 100 |  64 |   4 | v3: length of the header |
+//! | 104 |  68 |   1 | v3: compression type |
+//!
+//! A guest offset is looked up in two steps: the L1 table (held in memory) names an L2 table, whose
+//! entry says where the cluster is: nowhere (zeros), at an offset, or compressed.
+//!
+//! Supported: every cluster size, deflate and zstd clusters, zero clusters, subclusters (extended
+//! L2 entries). Internal snapshots are ignored with a warning. Refused by name: backing file,
+//! external data file, encryption, unknown incompatible features, an image marked corrupt.
+//!
+//! Nothing is written, so reference counts are not read, and the bits that describe them
+//! (`COPIED`) are ignored.
+
+mod header;
+mod map;
+mod unpack;
+
+use crate::{Extent, ExtentKind, Format, Limits, Result, Source, check_range};
+use header::Header;
+pub(crate) use header::MAGIC;
+use map::{Cell, Map};
+use unpack::Unpacker;
+
+/// How many L2 tables one extent may span. It bounds the time of one call; a longer run of the
+/// same kind comes as several extents.
+const MAX_TABLES_PER_EXTENT: usize = 256;
+
+/// An opened qcow2 image.
+///
+/// Reads from several threads do not disturb each other: tables are shared, and the caches are
+/// locked for moments only. Memory: the L1 table (at most 32 MiB), 16 MiB of L2 tables, 8 MiB of
+/// decompressed clusters, and per reading thread one compressed cluster and a decoder.
+#[derive(Debug)]
+pub struct Disk<S> {
+    source: S,
+    map: Map,
+    unpacker: Unpacker,
+    warnings: Vec<String>,
+}
+
+impl<S: Source> Disk<S> {
+    /// Opens `source`, which is known to begin with the qcow2 magic.
+    ///
+    /// # Errors
+    /// The header's faults, each with its own code; see the module's list of refusals.
+    pub fn open_with(source: S, limits: &Limits) -> Result<Self> {
+        let mut header = Header::read(&source, limits)?;
+        let warnings = std::mem::take(&mut header.warnings);
+        let unpacker = Unpacker::new(header.compression, 1 << header.cluster_bits);
+        let map = Map::new(header, &source)?;
+        Ok(Self {
+            source,
+            map,
+            unpacker,
+            warnings,
+        })
+    }
+}
+
+impl<S: Source> Source for Disk<S> {
+    fn len(&self) -> u64 {
+        self.map.size()
+    }
+
+    fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> Result<()> {
+        check_range(offset, buf.len(), self.len())?;
+        while !buf.is_empty() {
+            let (cell, len) =
+                self.map
+                    .scan(&self.source, offset, buf.len() as u64, Cell::continues)?;
+            // Not longer than `buf`, hence a usize.
+            let len = usize::try_from(len).unwrap_or(buf.len()).min(buf.len());
+            let (part, rest) = buf.split_at_mut(len);
+            match cell {
+                Cell::Zero => part.fill(0),
+                Cell::Stored(host) => self
+                    .source
+                    .read_at(host, part)
+                    .map_err(|e| e.in_format(Format::Qcow2))?,
+                Cell::Packed { packed, skip } => {
+                    self.unpacker.read(&self.source, packed, skip, part)?;
+                }
+            }
+            offset += len as u64;
+            buf = rest;
+        }
+        Ok(())
+    }
+
+    fn data_at(&self, offset: u64) -> Result<Extent> {
+        check_range(offset, 1, self.len())?;
+        let mut end = offset;
+        let mut kind = ExtentKind::Zero;
+        for _ in 0..MAX_TABLES_PER_EXTENT {
+            if end == self.len() {
+                break;
+            }
+            match self.map.scan(&self.source, end, u64::MAX, |_, last, next| {
+                last.kind() == next.kind()
+            }) {
+                Ok((cell, len)) if end == offset => {
+                    kind = cell.kind();
+                    end += len;
+                }
+                Ok((cell, len)) if cell.kind() == kind => end += len,
+                // What was found so far is right; the fault is reported where it lies.
+                Ok(_) => break,
+                Err(_) if end > offset => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Extent {
+            offset,
+            len: end - offset,
+            kind,
+        })
+    }
+}
+
+impl<S: Source> crate::Disk for Disk<S> {
+    fn format(&self) -> Format {
+        Format::Qcow2
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn verify(&self) -> Result<()> {
+        let mut offset = 0;
+        while offset < self.len() {
+            let (cell, len) = self
+                .map
+                .scan(&self.source, offset, u64::MAX, Cell::continues)?;
+            match cell {
+                Cell::Stored(host) => map::check_present(host, len, self.source.len())?,
+                // The length of a compressed cluster is an upper bound; its first byte must exist.
+                Cell::Packed { packed, .. } => {
+                    map::check_present(packed.offset, 1, self.source.len())?;
+                }
+                Cell::Zero => {}
+            }
+            offset += len;
+        }
+        Ok(())
+    }
+}

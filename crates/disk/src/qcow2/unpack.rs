@@ -1,0 +1,190 @@
+//! Compressed clusters: found by an L2 entry, read, decompressed to exactly one cluster.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use miniz_oxide::inflate::decompress_slice_iter_to_slice;
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use super::header::Compression;
+use crate::cache::Cache;
+use crate::{Error, ErrorKind, Format, Result, Source, past_end};
+
+/// The largest Zstandard window that is accepted. QEMU writes at most 2 MiB, the size of the
+/// largest cluster; a larger window could not be of use.
+const MAX_WINDOW: u64 = 8 << 20;
+/// Decompressed bytes kept for small reads that follow each other.
+const CACHE_BYTES: usize = 8 << 20;
+/// The cache is not made of more entries than this, however small clusters are.
+const MAX_CACHE_ENTRIES: usize = 1024;
+/// Zstandard decoders kept for the next cluster, one per reading thread at best.
+const MAX_IDLE_DECODERS: usize = 16;
+
+/// Where a compressed cluster lies in the file (QEMU's `qcow2.rst`, "Compressed Clusters
+/// Descriptor").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Packed {
+    /// First byte in the file.
+    pub offset: u64,
+    /// Bytes up to the end of the last 512-byte sector in use: an upper bound of the length.
+    pub len: usize,
+}
+
+impl Packed {
+    /// Takes the descriptor out of an L2 entry.
+    pub(super) fn from_entry(entry: u64, cluster_bits: u32) -> Self {
+        let offset_bits = 62 - (cluster_bits - 8);
+        let offset = entry & ((1 << offset_bits) - 1);
+        let sectors = (entry & ((1 << 62) - 1)) >> offset_bits;
+        // At most 2^13 sectors, so 4 MiB: this fits any usize.
+        let len = (sectors + 1) * 512 - (offset & 511);
+        Self {
+            offset,
+            len: usize::try_from(len).unwrap_or(0),
+        }
+    }
+}
+
+/// Decompresses clusters of one image.
+pub(super) struct Unpacker {
+    compression: Compression,
+    cluster_size: usize,
+    cache: Cache<u8>,
+    idle: Mutex<Vec<FrameDecoder>>,
+}
+
+impl fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unpacker")
+            .field("compression", &self.compression)
+            .field("cluster_size", &self.cluster_size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Unpacker {
+    pub(super) fn new(compression: Compression, cluster_size: usize) -> Self {
+        Self {
+            compression,
+            cluster_size,
+            cache: Cache::new((CACHE_BYTES / cluster_size).min(MAX_CACHE_ENTRIES)),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Fills `buf` from byte `skip` of the cluster at `packed`.
+    ///
+    /// A whole cluster is decompressed in place; a part comes from the cache, so that a file
+    /// system's small reads do not decompress the same cluster over and over.
+    pub(super) fn read<S: Source>(
+        &self,
+        source: &S,
+        packed: Packed,
+        skip: usize,
+        buf: &mut [u8],
+    ) -> Result<()> {
+        if buf.len() == self.cluster_size {
+            return match self.cache.get(packed.offset) {
+                Some(cluster) => {
+                    buf.copy_from_slice(&cluster);
+                    Ok(())
+                }
+                None => self.unpack(source, packed, buf),
+            };
+        }
+        let cluster = self.cache.get_or_load(packed.offset, || {
+            let mut cluster = vec![0; self.cluster_size];
+            self.unpack(source, packed, &mut cluster)?;
+            Ok::<_, Error>(Arc::from(cluster))
+        })?;
+        // The caller cuts reads at the end of a cluster.
+        buf.copy_from_slice(&cluster[skip..skip + buf.len()]);
+        Ok(())
+    }
+
+    /// Decompresses the cluster at `packed` into `out`, which is one cluster long.
+    fn unpack<S: Source>(&self, source: &S, packed: Packed, out: &mut [u8]) -> Result<()> {
+        // The length counts whole sectors, and the last one need not exist in full.
+        let left = source.len().saturating_sub(packed.offset);
+        let present = usize::try_from(left).unwrap_or(usize::MAX).min(packed.len);
+        let mut input = vec![0; present];
+        source.read_at(packed.offset, &mut input)?;
+        let done = match self.compression {
+            Compression::Deflate => inflate(&input, out),
+            Compression::Zstd => self.unpack_zstd(&input, out),
+        };
+        match done {
+            Some(()) => Ok(()),
+            None if present < packed.len => {
+                Err(past_end(packed.offset, packed.len, source.len()).in_format(Format::Qcow2))
+            }
+            None => Err(Error::new(
+                ErrorKind::Corrupt,
+                "compressed-cluster",
+                format!(
+                    "a compressed cluster does not decompress to {} bytes",
+                    out.len()
+                ),
+            )
+            .in_format(Format::Qcow2)
+            .at(packed.offset)),
+        }
+    }
+
+    /// `None` if the frame is damaged or its content is not exactly as long as `out`.
+    fn unpack_zstd(&self, input: &[u8], out: &mut [u8]) -> Option<()> {
+        let mut decoder = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_else(|| {
+                let mut decoder = FrameDecoder::new();
+                decoder.set_max_window_size(MAX_WINDOW);
+                decoder
+            });
+        let done = decode_frame(&mut decoder, input, out);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE_DECODERS {
+            idle.push(decoder);
+        }
+        done
+    }
+}
+
+fn inflate(input: &[u8], out: &mut [u8]) -> Option<()> {
+    // Bytes after the end of the stream belong to the next cluster, and are not looked at.
+    match decompress_slice_iter_to_slice(out, std::iter::once(input), false, true) {
+        Ok(len) if len == out.len() => Some(()),
+        _ => None,
+    }
+}
+
+fn decode_frame(decoder: &mut FrameDecoder, mut input: &[u8], out: &mut [u8]) -> Option<()> {
+    decoder.reset(&mut input).ok()?;
+    let mut filled = 0;
+    while !decoder.is_finished() {
+        // Block by block: a block is at most 128 KiB, so a bomb is seen before it unfolds.
+        decoder
+            .decode_blocks(&mut input, BlockDecodingStrategy::UptoBlocks(1))
+            .ok()?;
+        filled += drain(decoder, &mut out[filled..])?;
+    }
+    filled += drain(decoder, &mut out[filled..])?;
+    if filled != out.len() || decoder.can_collect() > 0 {
+        return None;
+    }
+    match decoder.get_checksum_from_data() {
+        Some(sum) if decoder.get_calculated_checksum() != Some(sum) => None,
+        _ => Some(()),
+    }
+}
+
+/// Moves what the decoder has finished to `out`; `None` if it is more than fits.
+fn drain(decoder: &mut FrameDecoder, out: &mut [u8]) -> Option<usize> {
+    let ready = decoder.can_collect();
+    let part = out.get_mut(..ready)?;
+    decoder.read_exact(part).ok()?;
+    Some(ready)
+}
