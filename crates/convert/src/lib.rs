@@ -1,1 +1,36 @@
-//! Placeholder until its owner writes it.
+//! Native-speed work on whole images: decompressing an upload, encoding the canonical image,
+//! making overlays for virtual machines, and hashing and copying files.
+//!
+//! An import uses it in this order. [`decode_to_staging`] turns a gzip or bzip2 upload into a
+//! sparse file and stops at the size limit. The service opens that file with `abbild-disk` and
+//! checks it. [`encode`] rewrites what the guest would see as *our* qcow2, whose bytes depend on
+//! the content alone, so that its SHA-256 can be its name. [`copy_verified`] carries that file to
+//! another region's store, and [`create_overlay`] gives each virtual machine a writable layer on
+//! top of it.
+//!
+//! Every function is synchronous, uses a few threads and a bounded amount of memory, and takes a
+//! [`Control`] through which it reports progress and can be cancelled. Output files are passed
+//! open, are emptied first, and are left incomplete when a function fails: the caller removes
+//! them.
+
+mod bzip2;
+mod canonical;
+mod compression;
+mod control;
+mod error;
+mod gzip;
+mod hash;
+mod overlay;
+mod pipe;
+mod qcow2;
+mod staging;
+mod stream;
+mod zero;
+
+pub use canonical::{ENCODER_VERSION, Encoded, Options, encode};
+pub use compression::{Compression, DETECT_LEN};
+pub use control::{Control, Progress};
+pub use error::{Error, ErrorKind, Result};
+pub use hash::{copy_verified, sha256_file};
+pub use overlay::{Backing, create_overlay};
+pub use stream::{Decoded, StagingOptions, decode_to_staging};
