@@ -58,7 +58,10 @@ impl Limits {
                 self.max_virtual_size
             ),
         )
-        .with_hint("shrink the file system, its partition and the image, for example with `virt-sparsify` and `virt-resize`"))
+        .with_hint(
+            "shrink the file system, its partition and the image: `virt-resize --shrink`, for \
+             example",
+        ))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Where bytes come from: the only input that a parser of this crate ever has.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::{Error, ErrorKind, Extent, ExtentKind, Result};
@@ -132,7 +131,7 @@ impl FileSource {
     ///
     /// # Errors
     /// Those of `fstat`.
-    pub fn new(file: std::fs::File) -> io::Result<Self> {
+    pub fn new(file: std::fs::File) -> std::io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self { file, len })
     }
@@ -141,7 +140,7 @@ impl FileSource {
     ///
     /// # Errors
     /// Those of opening the file.
-    pub fn open(path: &std::path::Path) -> io::Result<Self> {
+    pub fn open(path: &std::path::Path) -> std::io::Result<Self> {
         Self::new(std::fs::File::open(path)?)
     }
 

@@ -136,20 +136,24 @@ fn table<S: Source>(disk: &S, copy: &Copy, mut warnings: Vec<String>) -> Table {
         let end = last
             .checked_add(1)
             .and_then(|sectors| sectors.checked_mul(copy.sector_size));
-        required_len = required_len.max(end.unwrap_or(u64::MAX));
-        match (start, end) {
-            (Some(start), Some(end)) if 0 < start && start < end && end <= disk.len() => {
-                partitions.push(Partition {
-                    number,
-                    start,
-                    len: end - start,
-                    kind: PartitionType::Gpt(kind),
-                    role: Role::Primary,
-                    name: name(entry),
-                    part_uuid: Guid::from_bytes(entry, 16).to_string(),
-                    bootable: le64(entry, 48) & ATTRIBUTE_BOOTABLE != 0,
-                });
-            }
+        let described = match (start, end) {
+            (Some(start), Some(end)) if 0 < start && start < end => Some((start, end)),
+            _ => None,
+        };
+        if let Some((_, end)) = described {
+            required_len = required_len.max(end);
+        }
+        match described {
+            Some((start, end)) if end <= disk.len() => partitions.push(Partition {
+                number,
+                start,
+                len: end - start,
+                kind: PartitionType::Gpt(kind),
+                role: Role::Primary,
+                name: name(entry),
+                part_uuid: Guid::from_bytes(entry, 16).to_string(),
+                bootable: le64(entry, 48) & ATTRIBUTE_BOOTABLE != 0,
+            }),
             _ => warnings.push(format!(
                 "partition {number} (sectors {first} to {last}) does not lie on the disk of {} \
                  bytes and is left out",

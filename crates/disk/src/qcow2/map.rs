@@ -92,17 +92,6 @@ fn corrupt(code: &'static str, offset: u64, message: String) -> Error {
         .at(offset)
 }
 
-/// Checks that `len` bytes at `host` exist in a file of `file_len` bytes.
-pub(super) fn check_present(host: u64, len: u64, file_len: u64) -> Result<()> {
-    match host.checked_add(len) {
-        Some(end) if end <= file_len => Ok(()),
-        _ => {
-            let wanted = usize::try_from(len).unwrap_or(usize::MAX);
-            Err(past_end(host, wanted, file_len).in_format(Format::Qcow2))
-        }
-    }
-}
-
 fn read_table<S: Source>(source: &S, offset: u64, entries: usize) -> Result<Arc<[u64]>> {
     let mut bytes = vec![0; entries * 8];
     source
@@ -176,6 +165,45 @@ impl Map {
         }
         let into = offset & (unit - 1);
         Ok((first.advanced(into), (end - offset).min(limit)))
+    }
+
+    /// Checks every entry of every table, and that what it points to lies within the file.
+    pub(super) fn verify<S: Source>(&self, source: &S) -> Result<()> {
+        let mut offset = 0;
+        while offset < self.size() {
+            offset = match self.slice(source, offset)? {
+                Some(slice) => self.verify_slice(&slice, source.len())?,
+                None => {
+                    let table_bits = self.header.cluster_bits + self.header.l2_bits();
+                    ((offset >> table_bits) + 1) << table_bits
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Checks the entries of one slice; returns the guest offset after it.
+    fn verify_slice(&self, slice: &Slice, file_len: u64) -> Result<u64> {
+        let unit = 1u64 << self.unit_bits();
+        let mut guest = slice.guest;
+        for index in 0..self.units(slice) {
+            if guest >= self.size() {
+                break;
+            }
+            let (host, len) = match self.cell(slice, index)? {
+                Cell::Zero => (0, 0),
+                Cell::Stored(host) => (host, unit.min(self.size() - guest)),
+                // The stated length is an upper bound, so only the first byte has to exist.
+                Cell::Packed { packed, .. } => (packed.offset, 1),
+            };
+            // Both are below 2^62.
+            if host + len > file_len {
+                let wanted = usize::try_from(len).unwrap_or(usize::MAX);
+                return Err(past_end(host, wanted, file_len).in_format(Format::Qcow2));
+            }
+            guest += unit;
+        }
+        Ok(guest)
     }
 
     /// Number of units that a slice speaks of.

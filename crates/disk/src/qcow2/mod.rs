@@ -147,21 +147,6 @@ impl<S: Source> crate::Disk for Disk<S> {
     }
 
     fn verify(&self) -> Result<()> {
-        let mut offset = 0;
-        while offset < self.len() {
-            let (cell, len) = self
-                .map
-                .scan(&self.source, offset, u64::MAX, Cell::continues)?;
-            match cell {
-                Cell::Stored(host) => map::check_present(host, len, self.source.len())?,
-                // The length of a compressed cluster is an upper bound; its first byte must exist.
-                Cell::Packed { packed, .. } => {
-                    map::check_present(packed.offset, 1, self.source.len())?;
-                }
-                Cell::Zero => {}
-            }
-            offset += len;
-        }
-        Ok(())
+        self.map.verify(&self.source)
     }
 }
