@@ -1,0 +1,12 @@
+//! Tests of the crate as its users see it: against QEMU, against hostile files, by properties.
+
+// Helpers of tests fail by panicking, too.
+#![allow(clippy::unwrap_used)]
+
+mod build;
+mod detect;
+mod hostile;
+mod partition;
+mod properties;
+mod qemu;
+mod sparse;
