@@ -13,6 +13,9 @@
 //!                        └───────────────── start ─────────────────┘
 //! ```
 
+pub mod config_drive;
+pub mod iso9660;
+pub mod network;
 pub mod qemu;
 
 use std::net::Ipv4Addr;
@@ -91,6 +94,25 @@ pub enum VmError {
     /// There is no such machine.
     #[error("machine {0} does not exist on this host")]
     Absent(VmId),
+    /// Another program listens where the machine's port 22 should be reachable.
+    #[error(
+        "{address}:{port}, where the machine's SSH port should be reachable, cannot be used: \
+         {source}\nsee who listens there with `ss -tlnp`"
+    )]
+    Port {
+        /// The address allotted to the machine.
+        address: Ipv4Addr,
+        /// The host port.
+        port: u16,
+        /// The system's answer to an attempt to bind it.
+        source: std::io::Error,
+    },
+    /// A serial console has one reader at a time.
+    #[error("the console of machine {0} is in use\nclose the other session first")]
+    ConsoleBusy(VmId),
+    /// The machine is off, and what was asked needs it on.
+    #[error("machine {0} is not running")]
+    NotRunning(VmId),
 }
 
 /// A hypervisor of one region.
@@ -98,8 +120,9 @@ pub enum VmError {
 /// Every method may be repeated: creating what runs, stopping what is off and deleting what is
 /// gone succeed, so that a job which is run again after a crash ends in the same state.
 pub trait Hypervisor: Send + Sync {
-    /// How guests are executed; known from construction.
-    fn acceleration(&self) -> &Acceleration;
+    /// How guests are executed. Finding out may take a second or two, once for each boot of the
+    /// host; it begins at construction, so that nobody has to wait for it who does not need it.
+    fn acceleration(&self) -> impl Future<Output = Acceleration> + Send;
 
     /// Makes the disk and the config drive and starts the machine; returns once it runs.
     fn create(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;

@@ -1,0 +1,314 @@
+//! Whether the hardware really runs guests.
+//!
+//! KVM is used only after a [trial guest](super::trial) has run through under it, with the same
+//! processor model that machines get. The outcome is remembered in `acceleration.json` in the data
+//! directory for as long as the host stays up and QEMU is the same program, so that a restart of
+//! the service costs nothing; the file may be deleted at any time to try again.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use super::command::{Processor, SANDBOX};
+use super::trial;
+use crate::vm::Acceleration;
+
+const DEVICE: &str = "/dev/kvm";
+const MEMORY: &str = "acceleration.json";
+/// Ten times what the trial takes on a working host.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much is kept of what QEMU says when the trial fails.
+const MAX_WORDS: u64 = 4000;
+/// What every reason for emulation ends with.
+const CONSEQUENCE: &str = "so guests are emulated, which is about ten times slower";
+
+/// Finds out once, and then knows.
+#[derive(Debug)]
+pub struct Accelerator {
+    program: PathBuf,
+    directory: PathBuf,
+    allow_kvm: bool,
+    found: OnceCell<Acceleration>,
+}
+
+/// The outcome of a trial, and under which circumstances it holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Memory {
+    circumstances: String,
+    /// Why the trial failed, if it did.
+    failure: Option<String>,
+}
+
+impl Accelerator {
+    /// `directory` must exist.
+    pub fn new(program: PathBuf, directory: PathBuf, allow_kvm: bool) -> Self {
+        Self {
+            program,
+            directory,
+            allow_kvm,
+            found: OnceCell::new(),
+        }
+    }
+
+    pub async fn get(&self) -> Acceleration {
+        let found = self.found.get_or_init(|| async {
+            match self.obstacle().await {
+                None => Acceleration {
+                    name: "kvm",
+                    fallback_reason: None,
+                },
+                Some(obstacle) => {
+                    let reason = Some(format!("{obstacle}, {CONSEQUENCE}"));
+                    Acceleration {
+                        name: "tcg",
+                        fallback_reason: reason,
+                    }
+                }
+            }
+        });
+        found.await.clone()
+    }
+
+    pub async fn processor(&self) -> Processor {
+        if self.get().await.name == "kvm" {
+            Processor::Kvm
+        } else {
+            Processor::Tcg
+        }
+    }
+
+    /// Why KVM cannot be used; `None` when it can.
+    async fn obstacle(&self) -> Option<String> {
+        if !self.allow_kvm {
+            return Some("KVM is switched off in the configuration".into());
+        }
+        if let Err(error) = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(DEVICE)
+        {
+            return Some(match error.kind() {
+                io::ErrorKind::NotFound => format!(
+                    "{DEVICE} does not exist (virtualisation may be off in the firmware, or this \
+                     may be a virtual machine without nested virtualisation)"
+                ),
+                io::ErrorKind::PermissionDenied => format!(
+                    "this user may not use {DEVICE} (`sudo usermod -aG kvm $USER` and a new login \
+                     change that)"
+                ),
+                _ => format!("{DEVICE} cannot be opened ({error})"),
+            });
+        }
+        let circumstances = self.circumstances();
+        let path = self.directory.join(MEMORY);
+        let memory = std::fs::read(&path).ok();
+        let memory = memory.and_then(|bytes| serde_json::from_slice::<Memory>(&bytes).ok());
+        if let Some(memory) = memory
+            && memory.circumstances == circumstances
+        {
+            return memory.failure;
+        }
+        let failure = self.try_out(Processor::Kvm).await.err();
+        let memory = Memory {
+            circumstances,
+            failure,
+        };
+        let written = serde_json::to_vec_pretty(&memory).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|bytes| std::fs::write(&path, bytes)) {
+            tracing::warn!(path = %path.display(), %error, "the KVM trial will be repeated");
+        }
+        memory.failure
+    }
+
+    /// A new boot of the host, another QEMU or another user ask for a new trial.
+    fn circumstances(&self) -> String {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let program = std::fs::metadata(&self.program);
+        let program = program
+            .map(|data| (data.ino(), data.size(), data.mtime()))
+            .ok();
+        let user = rustix::process::geteuid().as_raw();
+        format!("boot {}, QEMU {program:?}, user {user}", boot.trim())
+    }
+
+    /// Runs the trial guest; an error says how it failed.
+    async fn try_out(&self, processor: Processor) -> Result<(), String> {
+        let run = self.run_trial(processor).await;
+        let (letters, words, status) =
+            run.map_err(|error| format!("the KVM trial could not be made ({error})"))?;
+        if letters == trial::LETTERS && status.and_then(|s| s.code()) == Some(trial::EXIT_STATUS) {
+            return Ok(());
+        }
+        let steps = trial::LETTERS.len();
+        let reached = format!("{} of {steps} steps", letters.len().min(steps));
+        Err(match (status, words.trim().lines().next()) {
+            (None, _) => format!(
+                "{DEVICE} is there but too slow to be real: a trial guest got through {reached} in \
+                 {} seconds",
+                TRIAL_TIMEOUT.as_secs()
+            ),
+            (Some(_), Some(line)) => format!(
+                "{DEVICE} is there but does not work: a trial guest got through {reached}, and \
+                 QEMU said \"{line}\""
+            ),
+            (Some(status), None) => format!(
+                "{DEVICE} is there but does not work: a trial guest got through {reached}, then \
+                 QEMU ended with {status}"
+            ),
+        })
+    }
+
+    /// What the guest printed, what QEMU said, and how it ended, `None` if it had to be ended.
+    async fn run_trial(
+        &self,
+        processor: Processor,
+    ) -> io::Result<(String, String, Option<ExitStatus>)> {
+        let scratch = tempfile::tempdir_in(&self.directory)?;
+        std::fs::write(scratch.path().join("trial.img"), trial::disk())?;
+        let mut child = Command::new(&self.program)
+            .args(trial_arguments(processor))
+            .current_dir(scratch.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let (mut letters, mut words) = (Vec::new(), Vec::new());
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let ended = timeout(TRIAL_TIMEOUT, async {
+            let (read_letters, read_words) =
+                tokio::join!(read(stdout, &mut letters), read(stderr, &mut words),);
+            read_letters.and(read_words)?;
+            child.wait().await
+        })
+        .await;
+        let status = match ended {
+            Ok(status) => Some(status?),
+            Err(_) => {
+                child.kill().await?;
+                None
+            }
+        };
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok((text(letters), text(words), status))
+    }
+}
+
+async fn read(
+    pipe: Option<impl tokio::io::AsyncRead + Unpin>,
+    into: &mut Vec<u8>,
+) -> io::Result<()> {
+    if let Some(pipe) = pipe {
+        pipe.take(MAX_WORDS).read_to_end(into).await?;
+    }
+    Ok(())
+}
+
+/// The same machine and processor as customers get, as far as they can tell.
+fn trial_arguments(processor: Processor) -> Vec<OsString> {
+    let fixed = [
+        "-nodefaults -no-user-config -display none -no-reboot -machine pc -m 64M",
+        "-blockdev driver=file,node-name=file,filename=trial.img",
+        "-blockdev driver=raw,node-name=trial,file=file -device ide-hd,drive=trial,bootindex=0",
+        "-device isa-debug-exit,iobase=0xf4,iosize=1",
+        "-chardev stdio,id=letters -device isa-debugcon,iobase=0xe9,chardev=letters",
+    ];
+    let fixed = fixed
+        .iter()
+        .flat_map(|line| line.split(' '))
+        .map(OsString::from);
+    let chosen = SANDBOX.map(OsString::from).into_iter();
+    fixed
+        .chain(chosen)
+        .chain(processor.options().map(OsString::from))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn accelerator(program: &Path, directory: &Path) -> Accelerator {
+        Accelerator::new(program.into(), directory.into(), true)
+    }
+
+    /// Translation always works, so it shows that the guest itself is right.
+    #[tokio::test]
+    async fn the_trial_guest_gets_through_when_translated() {
+        let Ok(program) = crate::vm::qemu::find_program("qemu-system-x86_64".as_ref()) else {
+            eprintln!("skipped: QEMU is not installed");
+            return;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let accelerator = accelerator(&program, directory.path());
+        let started = std::time::Instant::now();
+        let result = accelerator.try_out(Processor::Tcg).await;
+        eprintln!("trial under tcg: {:?}", started.elapsed());
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            0,
+            "nothing is left"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_qemu_that_dies_or_hangs_is_a_failure_with_its_words() {
+        let directory = tempfile::tempdir().unwrap();
+        for (script, expected) in [
+            (
+                "echo 'failed to set MSR 0x10a' >&2; exit 134",
+                "QEMU said \"failed to set MSR 0x10a\"",
+            ),
+            ("printf RLF; exec sleep 60", "3 of 5 steps in 2 seconds"),
+            ("printf RLFTW", "ended with exit status: 0"),
+        ] {
+            use std::os::unix::fs::PermissionsExt;
+            let program = directory.path().join("qemu");
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let result = accelerator(&program, directory.path())
+                .try_out(Processor::Kvm)
+                .await;
+            let failure = result.unwrap_err();
+            assert!(failure.contains(expected), "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_outcome_is_remembered_while_the_circumstances_are_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        // Nothing that could run, so any answer but an error comes from memory.
+        let program = directory.path().join("absent");
+        let accelerator = accelerator(&program, directory.path());
+        let memory = Memory {
+            circumstances: accelerator.circumstances(),
+            failure: Some("it was slow".into()),
+        };
+        let path = directory.path().join(MEMORY);
+        std::fs::write(&path, serde_json::to_vec(&memory).unwrap()).unwrap();
+        let device = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(DEVICE);
+        let found = accelerator.get().await;
+        assert_eq!(found.name, "tcg");
+        let reason = found.fallback_reason.unwrap();
+        assert_eq!(
+            reason.starts_with("it was slow, so guests are emulated"),
+            device.is_ok(),
+            "{reason}"
+        );
+    }
+}

@@ -1,0 +1,332 @@
+//! The directory of a machine: all there is to know about it between two starts of the service.
+//!
+//! ```text
+//! vms/42/            0700; made as `42.new` and renamed, so that it is complete or absent
+//!   launch.json      what QEMU is started with
+//!   disk.qcow2       the writable layer over the canonical image
+//!   config.iso       the config drive
+//!   lock             locked for as long as a QEMU of this machine lives
+//!   qemu.pid         written by QEMU, and removed by it when it ends in order
+//!   qmp.sock serial.sock   served by QEMU
+//!   serial.log       everything the serial console ever printed, old parts cut off
+//!   qemu.log         what QEMU itself said since its last start
+//!   stopped          there if the machine was switched off on request
+//! ```
+//!
+//! The lock is the one thing that says whether a machine runs. QEMU gets the locked file as its
+//! standard input, so the kernel releases it when the process ends, however it ends; unlike a
+//! process id it can be neither stale nor recycled, and there is no moment without an answer.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use abbild_convert::{Backing, create_overlay};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixStream;
+
+use crate::vm::config_drive::ConfigDrive;
+use crate::vm::network::mac_address;
+use crate::vm::{VmError, VmId, VmSpec};
+
+pub const DISK: &str = "disk.qcow2";
+pub const CONFIG_DRIVE: &str = "config.iso";
+pub const QMP_SOCKET: &str = "qmp.sock";
+pub const SERIAL_SOCKET: &str = "serial.sock";
+pub const SERIAL_LOG: &str = "serial.log";
+pub const QEMU_LOG: &str = "qemu.log";
+pub const PID: &str = "qemu.pid";
+const LAUNCH: &str = "launch.json";
+const LOCK: &str = "lock";
+const STOPPED: &str = "stopped";
+
+/// A guest may print for ever; when its log takes more than this on disk, all but
+/// [`KEPT_LOG_BYTES`] of it is given back.
+const MAX_LOG_BYTES: u64 = 16 << 20;
+const KEPT_LOG_BYTES: u64 = 4 << 20;
+/// How much of QEMU's own log is shown as a reason.
+const REASON_BYTES: u64 = 1000;
+
+/// What a machine is started with, each time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Launch {
+    pub id: VmId,
+    /// Random, not derived from the id: a disk that is moved to another installation and gets the
+    /// same id there must not be taken for the machine it was.
+    pub uuid: String,
+    pub vcpus: u32,
+    pub memory_mib: u32,
+    /// Absolute.
+    pub image: String,
+    pub address: Ipv4Addr,
+    pub ssh_port: u16,
+}
+
+/// Attaches to an I/O error what was being done.
+pub fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> VmError {
+    let what = what.into();
+    move |source| VmError::Io { what, source }
+}
+
+/// The directory of one machine. It need not exist.
+#[derive(Debug, Clone)]
+pub struct MachineDir {
+    path: PathBuf,
+}
+
+impl MachineDir {
+    pub fn new(machines: &Path, id: VmId) -> Self {
+        Self {
+            path: machines.join(id.to_string()),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.path.with_extension("new")
+    }
+
+    pub fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Whether QEMU has been started here at least once. Before that nothing in the directory is
+    /// worth keeping.
+    pub fn was_started(&self) -> bool {
+        self.file(QEMU_LOG).exists()
+    }
+
+    /// Makes the directory with everything that a start needs, in place of what an interrupted
+    /// attempt may have left.
+    pub fn build(&self, spec: &VmSpec) -> Result<(), VmError> {
+        self.remove()?;
+        let new = self.unfinished();
+        let image = std::path::absolute(&spec.image).map_err(doing("resolving the image path"))?;
+        let image = image.to_str().ok_or_else(|| {
+            let path = image.display();
+            VmError::Hypervisor(format!("the path of the image, {path}, is not valid UTF-8"))
+        })?;
+        let launch = Launch {
+            id: spec.id,
+            uuid: uuid::Uuid::new_v4().to_string(),
+            vcpus: spec.vcpus,
+            memory_mib: spec.memory_mib,
+            image: image.to_owned(),
+            address: spec.address,
+            ssh_port: spec.ssh_port,
+        };
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&new)
+            .map_err(doing(format!("creating {}", new.display())))?;
+        build_disk(&new.join(DISK), image, spec.disk_bytes)?;
+        let drive = ConfigDrive {
+            uuid: &launch.uuid,
+            name: &spec.name,
+            ssh_keys: &spec.ssh_keys,
+            availability_zone: &spec.region,
+            mac: &mac_address(spec.id),
+            user_data: spec.user_data.as_deref(),
+        };
+        let drive = drive.image().map_err(io::Error::other);
+        let drive = drive.map_err(doing("making the config drive"))?;
+        fs::write(new.join(CONFIG_DRIVE), drive).map_err(doing("writing the config drive"))?;
+        let launch = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
+        launch
+            .and_then(|launch| fs::write(new.join(LAUNCH), launch))
+            .map_err(doing("writing launch.json"))?;
+        fs::rename(&new, &self.path).map_err(doing(format!("creating {}", self.path.display())))
+    }
+
+    pub fn launch(&self) -> Result<Launch, VmError> {
+        let path = self.file(LAUNCH);
+        fs::read(&path)
+            .and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::from))
+            .map_err(doing(format!("reading {}", path.display())))
+    }
+
+    /// Whether a QEMU of this machine lives, by the lock.
+    pub fn is_alive(&self) -> Result<bool, VmError> {
+        let path = self.file(LOCK);
+        let asking = || doing(format!("asking for the lock {}", path.display()));
+        match File::open(&path).map(|lock| lock.try_lock_shared()) {
+            Ok(Ok(())) => Ok(false),
+            Ok(Err(TryLockError::WouldBlock)) => Ok(true),
+            Ok(Err(TryLockError::Error(error))) => Err(asking()(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(asking()(error)),
+        }
+    }
+
+    /// Takes the lock for a QEMU that is about to be started; `None` if one lives already.
+    pub fn take_lock(&self) -> Result<Option<File>, VmError> {
+        let path = self.file(LOCK);
+        let taking = || doing(format!("taking the lock {}", path.display()));
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).read(true).write(true);
+        let lock = lock.open(&path).map_err(taking())?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(taking()(error)),
+        }
+    }
+
+    /// Clears the traces of the last run and opens an empty log for the next.
+    pub fn prepare_start(&self) -> Result<File, VmError> {
+        for name in [QMP_SOCKET, SERIAL_SOCKET, PID, STOPPED] {
+            remove_file(&self.file(name))?;
+        }
+        let path = self.file(QEMU_LOG);
+        File::create(&path).map_err(doing(format!("creating {}", path.display())))
+    }
+
+    /// The process id that QEMU wrote, if that is a process which works in this directory; ours
+    /// do, and hardly anything else would.
+    pub fn pid(&self) -> Option<i32> {
+        let pid: i32 = fs::read_to_string(self.file(PID))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
+        let ours = fs::metadata(&self.path).ok()?;
+        let theirs = fs::metadata(format!("/proc/{pid}/cwd")).ok()?;
+        ((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())).then_some(pid)
+    }
+
+    /// Notes that the machine was switched off on request, or that QEMU's end needs no telling.
+    pub fn mark_stopped(&self) -> Result<(), VmError> {
+        fs::write(self.file(STOPPED), "").map_err(doing("noting that the machine is off"))
+    }
+
+    /// Why the last QEMU ended; `None` if that was asked for.
+    pub fn reason(&self) -> Option<String> {
+        if self.file(STOPPED).exists() {
+            return None;
+        }
+        let words = self.last_words();
+        if !words.is_empty() {
+            return Some(words);
+        }
+        // In an orderly end QEMU removes the file.
+        Some(if self.file(PID).exists() {
+            "QEMU was killed, or the host went down".into()
+        } else if self.was_started() {
+            "the guest powered itself off".into()
+        } else {
+            "it was never started".into()
+        })
+    }
+
+    /// The end of QEMU's own log.
+    pub fn last_words(&self) -> String {
+        let bytes = tail(&self.file(QEMU_LOG), REASON_BYTES).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+
+    /// Connects to one of the machine's sockets. The directory is named by an open descriptor,
+    /// since its own path may be longer than a socket address can hold.
+    pub async fn connect(&self, socket: &str) -> io::Result<UnixStream> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory: OwnedFd = rustix::fs::open(&self.path, flags, Mode::empty())?;
+        let number = directory.as_raw_fd();
+        UnixStream::connect(format!("/proc/self/fd/{number}/{socket}")).await
+    }
+
+    /// The last `max_bytes` of what the serial console printed.
+    pub fn console_log(&self, max_bytes: u64) -> Result<Vec<u8>, VmError> {
+        let path = self.file(SERIAL_LOG);
+        match tail(&path, max_bytes) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            result => result.map_err(doing(format!("reading {}", path.display()))),
+        }
+    }
+
+    /// Gives back the disk space of the console log's older part. The file keeps its length, so
+    /// QEMU can go on appending meanwhile.
+    pub fn trim_console_log(&self) -> io::Result<()> {
+        let path = self.file(SERIAL_LOG);
+        let Ok(metadata) = fs::metadata(&path) else {
+            return Ok(());
+        };
+        if metadata.blocks() * 512 <= MAX_LOG_BYTES || metadata.len() <= KEPT_LOG_BYTES {
+            return Ok(());
+        }
+        let log = OpenOptions::new().write(true).open(&path)?;
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&log, punch, 0, metadata.len() - KEPT_LOG_BYTES)?;
+        Ok(())
+    }
+
+    /// Removes everything, whether complete or not. Succeeds when there is nothing.
+    pub fn remove(&self) -> Result<(), VmError> {
+        let removing = || doing(format!("removing {}", self.path.display()));
+        let unfinished = self.unfinished();
+        let gone_or = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(removing()(error)),
+            _ => Ok(()),
+        };
+        gone_or(fs::remove_dir_all(&unfinished))?;
+        // A removal that is interrupted must not leave half a machine under its real name.
+        gone_or(fs::rename(&self.path, &unfinished))?;
+        gone_or(fs::remove_dir_all(&unfinished))
+    }
+}
+
+fn build_disk(path: &Path, image: &str, disk_bytes: u64) -> Result<(), VmError> {
+    let virtual_size =
+        virtual_size(Path::new(image)).map_err(doing(format!("reading the image {image}")))?;
+    let disk = File::create_new(path).map_err(doing("creating the disk"))?;
+    let backing = Backing {
+        file_name: image,
+        virtual_size,
+    };
+    create_overlay(&disk, &backing, disk_bytes).map_err(|error| VmError::Io {
+        what: "making the disk".into(),
+        source: io::Error::other(error),
+    })
+}
+
+/// The size that a qcow2 file states (qcow2 specification, header, byte 24).
+fn virtual_size(path: &Path) -> io::Result<u64> {
+    let mut header = [0; 32];
+    File::open(path)?.read_exact_at(&mut header, 0)?;
+    let [.., a, b, c, d, e, f, g, h] = header;
+    if !header.starts_with(b"QFI\xfb") {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is no qcow2 file",
+        ));
+    }
+    Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
+fn remove_file(path: &Path) -> Result<(), VmError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(doing(format!("removing {}", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The last `max_bytes` of a file.
+fn tail(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(max_bytes)))?;
+    let mut bytes = Vec::new();
+    file.take(max_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,296 @@
+//! The driver for one host: a QEMU process per machine.
+//!
+//! Read [`files`] first: it shows the directory that *is* a machine, and the lock that tells
+//! whether it runs. [`process`] starts and ends QEMU, [`command`] is its command line, [`qmp`] the
+//! protocol to talk to it, and [`accel`] finds out whether the hardware really runs guests.
+//!
+//! The driver itself remembers nothing. A new one on the same directory, after the service was
+//! killed or updated, continues with every machine as it is.
+
+mod accel;
+mod command;
+mod files;
+mod process;
+mod qmp;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::accel::Accelerator;
+use self::files::{MachineDir, QMP_SOCKET, SERIAL_SOCKET, doing};
+use self::qmp::Qmp;
+use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
+
+/// How long a machine that is polled may take to say what it does. One that does not answer is
+/// busy, not off.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long QEMU may take to notice that a console came or went.
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What the operator can choose.
+#[derive(Debug, Clone)]
+pub struct QemuConfig {
+    /// QEMU's name, looked up in `PATH`, or its path.
+    pub program: PathBuf,
+    /// `false` never uses KVM.
+    pub allow_kvm: bool,
+}
+
+impl Default for QemuConfig {
+    fn default() -> Self {
+        Self {
+            program: "qemu-system-x86_64".into(),
+            allow_kvm: true,
+        }
+    }
+}
+
+/// The driver. Only one process may use a directory at a time.
+#[derive(Debug)]
+pub struct Qemu {
+    program: PathBuf,
+    machines: PathBuf,
+    accelerator: Arc<Accelerator>,
+    /// Serialises what is done to each machine; also QMP serves one client at a time.
+    busy: Mutex<HashMap<VmId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Qemu {
+    /// Adopts the machines in `vms/` below `dir`, and begins in the background to find out
+    /// whether KVM works.
+    ///
+    /// # Errors
+    ///
+    /// QEMU is not installed, or the directory cannot be made.
+    pub async fn new(dir: PathBuf, config: QemuConfig) -> Result<Self, VmError> {
+        let program = find_program(&config.program)?;
+        let dir = std::path::absolute(dir).map_err(doing("resolving the data directory"))?;
+        let machines = dir.join("vms");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&machines)
+            .map_err(doing(format!("creating {}", machines.display())))?;
+        let accelerator = Arc::new(Accelerator::new(program.clone(), dir, config.allow_kvm));
+        let finding_out = Arc::clone(&accelerator);
+        tokio::spawn(async move {
+            let found = finding_out.get().await;
+            let reason = found.fallback_reason.as_deref().unwrap_or("");
+            tracing::info!(
+                accelerator = found.name,
+                reason,
+                "virtual machines can be started"
+            );
+        });
+        Ok(Self {
+            program,
+            machines,
+            accelerator,
+            busy: Mutex::default(),
+        })
+    }
+
+    /// The machine's directory, reserved for the caller until the guard is dropped.
+    async fn machine(&self, id: VmId) -> (MachineDir, OwnedMutexGuard<()>) {
+        let lock = {
+            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            // Locks that nobody holds or waits for are dropped here, so the map stays small.
+            busy.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(busy.entry(id).or_default())
+        };
+        let guard = lock.lock_owned().await;
+        (MachineDir::new(&self.machines, id), guard)
+    }
+
+    /// As [`Self::machine`], for a machine that must exist.
+    async fn existing(&self, id: VmId) -> Result<(MachineDir, OwnedMutexGuard<()>), VmError> {
+        let (machine, guard) = self.machine(id).await;
+        if machine.exists() {
+            Ok((machine, guard))
+        } else {
+            Err(VmError::Absent(id))
+        }
+    }
+
+    async fn run(&self, machine: &MachineDir) -> Result<(), VmError> {
+        let processor = self.accelerator.processor().await;
+        process::start(&self.program, machine, processor).await
+    }
+}
+
+impl Hypervisor for Qemu {
+    async fn acceleration(&self) -> Acceleration {
+        self.accelerator.get().await
+    }
+
+    async fn create(&self, spec: &VmSpec) -> Result<(), VmError> {
+        let (machine, _guard) = self.machine(spec.id).await;
+        if !machine.was_started() {
+            let (machine, spec) = (machine.clone(), spec.clone());
+            blocking(move || machine.build(&spec)).await?;
+        }
+        self.run(&machine).await
+    }
+
+    async fn start(&self, id: VmId) -> Result<(), VmError> {
+        let (machine, _guard) = self.existing(id).await?;
+        self.run(&machine).await
+    }
+
+    async fn stop(&self, id: VmId) -> Result<(), VmError> {
+        let (machine, _guard) = self.existing(id).await?;
+        process::end(&machine, true).await?;
+        machine.mark_stopped()
+    }
+
+    async fn status(&self, id: VmId) -> Result<VmStatus, VmError> {
+        let (machine, _guard) = self.machine(id).await;
+        if !machine.exists() {
+            return Ok(VmStatus::Absent);
+        }
+        if !machine.is_alive()? {
+            return Ok(VmStatus::Stopped {
+                reason: machine.reason(),
+            });
+        }
+        if let Err(error) = machine.trim_console_log() {
+            tracing::warn!(machine = id, %error, "the console log cannot be shortened");
+        }
+        let asked = async {
+            let stream = machine
+                .connect(QMP_SOCKET)
+                .await
+                .map_err(doing("connecting to QEMU"))?;
+            process::run_state(&mut Qmp::negotiate(stream).await?).await
+        };
+        Ok(match timeout(STATUS_TIMEOUT, asked).await {
+            Ok(Ok(state)) => status_of(&state),
+            // It ended while it was being asked, or is too busy to answer.
+            Ok(Err(_)) if !machine.is_alive()? => VmStatus::Stopped {
+                reason: machine.reason(),
+            },
+            Ok(Err(_)) | Err(_) => VmStatus::Running,
+        })
+    }
+
+    async fn console(&self, id: VmId) -> Result<UnixStream, VmError> {
+        let (machine, _guard) = self.existing(id).await?;
+        if !machine.is_alive()? {
+            return Err(VmError::NotRunning(id));
+        }
+        let stream = machine
+            .connect(QMP_SOCKET)
+            .await
+            .map_err(doing("connecting to QEMU"))?;
+        let mut qmp = Qmp::negotiate(stream).await?;
+        // A second client would be accepted by the system and then hear nothing, so ask first.
+        if !console_becomes(&mut qmp, false).await? {
+            return Err(VmError::ConsoleBusy(id));
+        }
+        let console = machine.connect(SERIAL_SOCKET).await;
+        let console = console.map_err(doing("connecting to the serial console"))?;
+        if !console_becomes(&mut qmp, true).await? {
+            return Err(VmError::ConsoleBusy(id));
+        }
+        Ok(console)
+    }
+
+    async fn console_log(&self, id: VmId, max_bytes: u64) -> Result<Vec<u8>, VmError> {
+        let machine = MachineDir::new(&self.machines, id);
+        if !machine.exists() {
+            return Err(VmError::Absent(id));
+        }
+        blocking(move || machine.console_log(max_bytes)).await
+    }
+
+    async fn delete(&self, id: VmId) -> Result<(), VmError> {
+        let (machine, _guard) = self.machine(id).await;
+        process::end(&machine, false).await?;
+        blocking(move || machine.remove()).await
+    }
+}
+
+/// What QEMU's run state means for the customer.
+fn status_of(state: &str) -> VmStatus {
+    let reason = match state {
+        "io-error" => "paused, because the host could not write to its disk (is it full?)",
+        "internal-error" => "halted, because the host's processor could not continue the guest",
+        "prelaunch" => "its start was interrupted",
+        "paused" => "paused by an operator",
+        "guest-panicked" => "halted, because the guest's kernel panicked",
+        "shutdown" => "the guest powered itself off",
+        _ => return VmStatus::Running,
+    };
+    VmStatus::Stopped {
+        reason: Some(reason.into()),
+    }
+}
+
+/// Waits until the serial console has a client, or has none. QEMU marks the latter in the name of
+/// the character device.
+async fn console_becomes(qmp: &mut Qmp, connected: bool) -> Result<bool, VmError> {
+    let deadline = Instant::now()
+        + if connected {
+            CONSOLE_TIMEOUT
+        } else {
+            CONSOLE_TIMEOUT / 8
+        };
+    loop {
+        let devices = qmp.execute("query-chardev").await?;
+        let mut devices = devices.as_array().into_iter().flatten();
+        let serial = devices.find(|device| device["label"] == "serial");
+        let name = serial.and_then(|serial| serial["filename"].as_str());
+        let Some(name) = name else {
+            return Err(VmError::Hypervisor(
+                "the machine has no serial console".into(),
+            ));
+        };
+        if name.starts_with("disconnected:") != connected {
+            return Ok(true);
+        }
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Runs file operations where they do not hold up others.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VmError> + Send + 'static,
+) -> Result<T, VmError> {
+    let finished = tokio::task::spawn_blocking(work).await;
+    finished.map_err(|error| doing("working on files")(std::io::Error::other(error)))?
+}
+
+/// The absolute path of QEMU, since it is started in another directory.
+fn find_program(name: &std::path::Path) -> Result<PathBuf, VmError> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<PathBuf> = Vec::new();
+    if name.components().count() == 1 {
+        places.extend(std::env::split_paths(&paths).map(|directory| directory.join(name)));
+    } else {
+        places.extend(std::path::absolute(name));
+    }
+    places
+        .into_iter()
+        .find(|place| place.is_file())
+        .ok_or_else(|| {
+            VmError::Hypervisor(format!(
+                "`{}` was not found\ninstall it with `apt install qemu-system-x86`",
+                name.display()
+            ))
+        })
+}

@@ -1,0 +1,239 @@
+//! Starting and ending the QEMU process of a machine.
+//!
+//! QEMU starts paused and is set going through QMP once it has answered there. By then it has
+//! opened every file, bound every port and built the machine, so "running" is certain; and until
+//! then no virtual processor competes with that work, which halves the time when guests are
+//! emulated.
+//!
+//! The process gets a session of its own and keeps nothing of the service open, so it outlives a
+//! killed service as well as the terminal that the service was started from.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::command::{Processor, arguments};
+use super::files::{Launch, MachineDir, QMP_SOCKET, doing};
+use super::qmp::{self, Qmp};
+use crate::vm::VmError;
+use crate::vm::network::check_port;
+
+/// From start to the first answer; 0.1 s is usual, and an overloaded host takes seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// From hanging up to being gone.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an orderly end may take before it is forced.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the kernel may take to clear away a killed process.
+const KILL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two looks at something that is about to change.
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl From<qmp::Error> for VmError {
+    fn from(error: qmp::Error) -> Self {
+        match error {
+            qmp::Error::Io(source) => VmError::Io {
+                what: "talking to QEMU".into(),
+                source,
+            },
+            other => VmError::Hypervisor(other.to_string()),
+        }
+    }
+}
+
+/// Starts QEMU unless it lives already; returns when the guest runs.
+pub async fn start(
+    program: &Path,
+    machine: &MachineDir,
+    processor: Processor,
+) -> Result<(), VmError> {
+    let Some(lock) = machine.take_lock()? else {
+        return resume(machine).await;
+    };
+    let launch = machine.launch()?;
+    check_port(launch.address, launch.ssh_port).map_err(|source| VmError::Port {
+        address: launch.address,
+        port: launch.ssh_port,
+        source,
+    })?;
+    let mut child = spawn(program, machine, &launch, processor, lock)?;
+    let started = timeout(START_TIMEOUT, async {
+        tokio::select! {
+            error = death(&mut child, machine) => Err(error),
+            result = first_contact(machine) => result,
+        }
+    });
+    let result = started.await.unwrap_or_else(|_| {
+        let seconds = START_TIMEOUT.as_secs();
+        Err(VmError::Hypervisor(format!(
+            "QEMU did not answer within {seconds} seconds"
+        )))
+    });
+    let Err(error) = result else { return Ok(()) };
+    // A QEMU that dies hangs up first, and its last words say more than that.
+    let last = timeout(DEATH_TIMEOUT, death(&mut child, machine)).await;
+    // It may have ended by itself, which is no error here.
+    let _ = child.kill().await;
+    Err(last.unwrap_or(error))
+}
+
+/// Waits for the end of a QEMU that should go on, and says why it came.
+async fn death(child: &mut Child, machine: &MachineDir) -> VmError {
+    match child.wait().await {
+        Err(error) => doing("waiting for QEMU")(error),
+        Ok(status) => VmError::Hypervisor(match machine.last_words() {
+            words if words.is_empty() => format!("QEMU ended at once, with {status}"),
+            words => words,
+        }),
+    }
+}
+
+/// The command is dropped at the end, and with it the service's hold on the lock.
+fn spawn(
+    program: &Path,
+    machine: &MachineDir,
+    launch: &Launch,
+    processor: Processor,
+    lock: File,
+) -> Result<Child, VmError> {
+    let log = machine.prepare_start()?;
+    let errors = log.try_clone().map_err(doing("opening qemu.log twice"))?;
+    // `setsid` becomes QEMU under the same process id.
+    Command::new("setsid")
+        .arg(program)
+        .args(arguments(launch, processor))
+        .current_dir(machine.path())
+        .stdin(Stdio::from(lock))
+        .stdout(Stdio::from(log))
+        .stderr(Stdio::from(errors))
+        .spawn()
+        .map_err(doing("starting `setsid` (of util-linux)"))
+}
+
+async fn first_contact(machine: &MachineDir) -> Result<(), VmError> {
+    loop {
+        match machine.connect(QMP_SOCKET).await {
+            Ok(stream) => return go(&mut Qmp::negotiate(stream).await?).await,
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Sets a machine going that lives but may be paused: by a service that died in the middle of
+/// starting it, or by QEMU when the host's disk was full.
+async fn resume(machine: &MachineDir) -> Result<(), VmError> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    loop {
+        match machine.connect(QMP_SOCKET).await {
+            Ok(stream) => return go(&mut Qmp::negotiate(stream).await?).await,
+            Err(error) if Instant::now() > deadline => {
+                return Err(doing("connecting to QEMU")(error));
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn go(qmp: &mut Qmp) -> Result<(), VmError> {
+    if run_state(qmp).await? != "running" {
+        qmp.execute("cont").await?;
+        let state = run_state(qmp).await?;
+        if state != "running" {
+            return Err(VmError::Hypervisor(format!(
+                "the machine does not run but is `{state}`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// QEMU's word for what the machine does: `running`, `prelaunch`, `io-error` and others.
+pub async fn run_state(qmp: &mut Qmp) -> Result<String, VmError> {
+    let status = qmp.execute("query-status").await?;
+    let state = status.get("status").and_then(|state| state.as_str());
+    Ok(state.unwrap_or("unknown").to_owned())
+}
+
+/// Ends QEMU if it lives. An orderly end writes out what QEMU holds back of the disk's metadata;
+/// for the guest both are a power cut.
+pub async fn end(machine: &MachineDir, orderly: bool) -> Result<(), VmError> {
+    if !machine.is_alive()? {
+        return Ok(());
+    }
+    if orderly && quit(machine).await.is_ok() && wait_for_end(machine, QUIT_TIMEOUT).await? {
+        return Ok(());
+    }
+    let deadline = Instant::now() + KILL_TIMEOUT;
+    while machine.is_alive()? {
+        // QEMU writes its process id a moment after its start, hence inside the loop.
+        kill(machine)?;
+        if wait_for_end(machine, Duration::from_millis(100)).await? {
+            break;
+        }
+        if Instant::now() > deadline {
+            let path = machine.path().display();
+            return Err(VmError::Hypervisor(format!(
+                "the QEMU process that works in {path} does not end\nsee `fuser -v {path}`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn quit(machine: &MachineDir) -> Result<(), VmError> {
+    let asked = async {
+        let stream = machine
+            .connect(QMP_SOCKET)
+            .await
+            .map_err(doing("connecting to QEMU"))?;
+        Qmp::negotiate(stream).await?.execute("quit").await?;
+        Ok(())
+    };
+    let too_long = |_| {
+        Err(doing("asking QEMU to end")(
+            std::io::ErrorKind::TimedOut.into(),
+        ))
+    };
+    timeout(QUIT_TIMEOUT, asked).await.unwrap_or_else(too_long)
+}
+
+/// The descriptor is opened before the process is identified, so the signal cannot reach another
+/// process that got the same number in between.
+fn kill(machine: &MachineDir) -> Result<(), VmError> {
+    let Some(pid) = machine.pid() else {
+        return Ok(());
+    };
+    let Some(pid) = Pid::from_raw(pid) else {
+        return Ok(());
+    };
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return Ok(());
+    };
+    if machine.pid() != Some(pid.as_raw_nonzero().get()) {
+        return Ok(());
+    }
+    match pidfd_send_signal(&process, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(doing(format!(
+            "killing QEMU, process {}",
+            pid.as_raw_nonzero()
+        ))(error.into())),
+    }
+}
+
+/// Whether QEMU was gone before the time was over.
+async fn wait_for_end(machine: &MachineDir, limit: Duration) -> Result<bool, VmError> {
+    let deadline = Instant::now() + limit;
+    while machine.is_alive()? {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(true)
+}
