@@ -1,0 +1,60 @@
+# Abbild: everything there is to do, by name. `make help` lists it.
+# Each target installs what it needs first (see scripts/setup) and says so.
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+SHELL := /bin/bash
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR
+
+# Options for `abbild serve`, for example: make run ARGS='--listen 127.0.0.1:9000'
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-e2e bench fixtures fmt lint build clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the release binary
+	@scripts/setup run
+	cargo build --release --locked -p abbild
+
+# `exec`, so that Ctrl-C and signals reach the service itself.
+run: build ## Build and start the service on this machine
+	@exec $(CARGO_TARGET_DIR)/release/abbild serve $(ARGS)
+
+test: ## Everything that must pass: checks, unit tests, one real guest booted
+	@scripts/setup test
+	$(MAKE) --no-print-directory lint fixtures
+	cargo nextest run --locked --workspace
+	cargo build --release --locked -p abbild
+	tests/e2e/run smoke
+
+test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
+	@scripts/setup test
+	$(MAKE) --no-print-directory fixtures
+	cargo build --release --locked -p abbild
+	tests/e2e/run full
+
+bench: ## Measure against the peers and print a table
+	@scripts/setup bench
+	$(MAKE) --no-print-directory fixtures
+	cargo build --release --locked -p abbild
+	bench/run
+
+fixtures: ## Build the guest images of the tests (cached outside the tree)
+	@scripts/setup test
+	@fixtures/guest/build
+
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+lint: ## Formatting, clippy, licences and advisories, shell scripts
+	@scripts/setup test
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo deny --locked check
+	@scripts/lint-shell
+
+clean: ## Remove what cargo built (the cached guest images stay)
+	cargo clean
