@@ -8,5 +8,6 @@ mod detect;
 mod hostile;
 mod partition;
 mod properties;
+mod qcow2;
 mod qemu;
 mod sparse;
