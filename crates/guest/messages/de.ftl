@@ -1,3 +1,109 @@
+# Sätze des Berichts. Die Namen stehen in src/rules; ein Test vergleicht sie mit en.ftl.
+# Stil: ohne Anrede, klein beginnend wo kein Nomen steht, kein Punkt nach einem einzelnen Satz.
+
 verdict-accepted = angenommen
 verdict-accepted-with-warnings = mit Warnungen angenommen
 verdict-refused = abgelehnt
+
+not-checked-no-image = nicht geprüft, weil das Abbild nicht geöffnet werden konnte
+not-checked-no-root = nicht geprüft, weil die Dateien des Wurzeldateisystems nicht lesbar sind
+
+remedy-install = Paket installieren
+remedy-install-generic = Paket mit der Paketverwaltung der Distribution installieren
+remedy-enable = beim Systemstart ausführen lassen
+
+operating-system-title = Betriebssystem
+operating-system-found = { $name }, { $architecture }
+operating-system-found-plain = { $name }
+operating-system-none = kein Dateisystem mit einem Betriebssystem gefunden
+operating-system-windows = auf der Platte liegt Windows; unterstützt werden nur Linux und BSD
+operating-system-unnamed = das Wurzeldateisystem nennt kein System: `/etc/os-release` fehlt
+operating-system-why = von dieser Platte startet eine Maschine, also muss ein vollständiges Linux- oder BSD-System darauf sein
+operating-system-remedy = nachsehen, was auf der Platte liegt, und diejenige hochladen, von der das System startet
+
+image-format-title = Abbildformat
+image-format-plain = { $format }
+image-format-compressed = { $format }, komprimiert mit { $layers }
+image-format-refused = { $code ->
+    [backing-file] das Abbild enthält nur die Unterschiede zu einer Basisdatei, und die wird nie geöffnet
+    [data-file] die Daten des Abbilds liegen in einer weiteren Datei, und die wird nie geöffnet
+    [encrypted] das Abbild ist verschlüsselt
+    [empty-file] die Datei ist leer
+    [bare-filesystem] die Datei ist ein Dateisystem ohne Partitionstabelle
+    [no-partition-table] weder ein unterstütztes Abbildformat noch eine Partitionstabelle erkannt
+    [marked-corrupt] das Abbild ist als beschädigt gekennzeichnet
+    [truncated] die Datei ist abgeschnitten: { $detail }
+   *[other] { $kind ->
+        [io] die Datei war nicht lesbar: { $detail }
+        [corrupt] das Abbild ist beschädigt: { $detail }
+        [unsupported] das Format wird nicht unterstützt: { $detail }
+       *[other] das Abbild wird nicht angenommen: { $detail }
+    }
+}
+image-format-why = sicher lesbar sind nur eigenständige Abbilder im Format raw oder qcow2, auch komprimiert
+image-format-remedy-flatten = dort, wo die übrigen Dateien liegen, aus allen ein einziges Abbild machen
+image-format-remedy-repair = Abbild reparieren lassen und erneut prüfen
+image-format-remedy-hint = { $action ->
+    [convert] in ein unterstütztes Format umwandeln
+    [unpack] entpacken und das Abbild daraus verwenden
+   *[other] Hinweis (englisch): { $hint }
+}
+
+virtual-size-title = Plattengröße
+virtual-size-within = { $size }, erlaubt sind { $limit }
+virtual-size-above = { $size }, mehr als die erlaubten { $limit }
+virtual-size-refused = mehr als die erlaubten { $limit }: { $detail }
+virtual-size-why = die Platte jeder Maschine aus diesem Abbild muss mindestens so groß sein
+virtual-size-remedy = System auf eine kleinere Platte übertragen
+
+root-filesystem-title = Wurzeldateisystem
+root-filesystem-good = { $kind } auf Partition { $partition }
+root-filesystem-good-plain = { $kind } auf der ganzen Platte
+root-filesystem-ext2 = ext2 auf Partition { $partition } hat kein Journal; nötig ist ext3 oder ext4
+root-filesystem-other = { $class ->
+    [lvm] das System liegt in einem LVM-Volume auf Partition { $partition }; nötig ist ext3 oder ext4 unmittelbar auf einer Partition
+    [encrypted] Partition { $partition } ist verschlüsselt ({ $kind }); nötig ist ext3 oder ext4
+    [raid] Partition { $partition } gehört zu einem RAID-Verbund; nötig ist ext3 oder ext4 unmittelbar auf einer Partition
+   *[filesystem] { $kind } auf Partition { $partition }; nötig ist ext3 oder ext4
+}
+root-filesystem-none = keine Partition enthält ein bekanntes Dateisystem
+root-filesystem-truncated = { $kind } auf Partition { $partition } ist größer als die Partition: { $detail }
+root-filesystem-dirty = { $kind } auf Partition { $partition } wurde nicht sauber ausgehängt, das Journal muss noch eingespielt werden
+root-filesystem-unsupported = { $kind } auf Partition { $partition } nutzt eine Eigenschaft, die nicht lesbar ist: { $detail }
+root-filesystem-corrupt = { $kind } auf Partition { $partition } ist beschädigt: { $detail }
+root-filesystem-why = beim ersten Start wächst das Wurzeldateisystem auf die Größe der Platte, und das ist für ext3 und ext4 vorgesehen
+root-filesystem-remedy-journal = Journal hinzufügen, damit wird es zu ext3
+root-filesystem-remedy-rebuild = System neu mit ext4 installieren, oder seine Dateien in ein neues Abbild kopieren und dort den Bootloader einrichten
+root-filesystem-remedy-check = Dateisystem prüfen und reparieren lassen
+root-filesystem-remedy-truncated = prüfen, ob die Datei vollständig ist, und sie neu übertragen oder exportieren
+
+cloud-init-title = cloud-init
+cloud-init-good = Version { $version }, läuft beim Systemstart
+cloud-init-missing = cloud-init ist nicht installiert
+cloud-init-other = { $agent } ist installiert, cloud-init aber nicht
+cloud-init-old = Version { $version } ist zu alt; nötig ist { $minimum } oder neuer
+cloud-init-disabled = cloud-init ist installiert, läuft beim Systemstart aber nicht
+cloud-init-no-version = cloud-init ist installiert, die Version war nicht zu finden; nötig ist { $minimum } oder neuer
+cloud-init-unclear = cloud-init ist installiert; ob es beim Systemstart läuft, ist nicht zu erkennen
+cloud-init-why = cloud-init gibt einer neuen Maschine Namen, Netz und SSH-Schlüssel
+cloud-init-remedy-file = Datei entfernen, die es abschaltet
+cloud-init-remedy-policy = Richtlinie entfernen, die es abschaltet
+cloud-init-remedy-command-line = Schalter aus der Kernel-Befehlszeile entfernen
+
+datasource-order-title = Datenquellen
+datasource-order-good = ConfigDrive wird rechtzeitig gefragt: { $order }
+datasource-order-no-cloud-first = NoCloud wird vor ConfigDrive gefragt: { $order }
+datasource-order-no-config-drive = ConfigDrive wird nicht gefragt: { $order }
+datasource-order-built-in = keine Reihenfolge festgelegt, und von sich aus fragt cloud-init NoCloud vor ConfigDrive
+datasource-order-no-cloud-init = nicht geprüft, weil cloud-init nicht installiert ist
+datasource-order-why = die Daten einer Maschine kommen auf einem ConfigDrive; eine zuerst gefragte NoCloud-Quelle kann sie verdecken
+datasource-order-remedy = ConfigDrive an den Anfang stellen
+datasource-order-remedy-identify = Zeile entfernen, die nur eine Datenquelle zulässt
+
+sshd-title = SSH-Server
+sshd-good = { $server }, startet mit dem System
+sshd-missing = kein SSH-Server installiert
+sshd-disabled = { $server } ist installiert, startet aber nicht mit dem System
+sshd-unclear = { $server } ist installiert; ob es mit dem System startet, ist nicht zu erkennen
+sshd-why = ohne laufenden SSH-Server führt nur die Konsole in eine Maschine
+sshd-remedy-file = Datei entfernen, die ihn abschaltet

@@ -8,12 +8,22 @@
 //! image is ever opened, memory and time are bounded, and every string of the guest is made
 //! printable before it becomes a fact.
 
+mod check;
 mod facts;
+mod fs;
+mod inspect;
 mod messages;
+mod probe;
 mod report;
-#[allow(dead_code)]
+mod rules;
 mod text;
+mod yaml;
 
+use std::sync::Arc;
+
+use abbild_disk::Disk;
+
+pub use check::{Checked, check};
 pub use facts::{
     Boot, CloudInit, Container, Enablement, Evidence, Fact, Facts, Fault, Filesystem, Init, Mount,
     Os, Partition, PartitionTable, Root, Sshd,
@@ -23,3 +33,27 @@ pub use report::{
     Context, Finding, Limits, Message, Outcome, Place, Remedy, Report, RuleId, Severities,
     Severity, UnknownRule, Verdict,
 };
+
+/// Inspects a disk and judges it.
+///
+/// The disk is shared and not borrowed, because the filesystem reader wants to own its source.
+/// This never fails: what cannot be read becomes facts and findings.
+pub fn inspect<D: Disk + 'static>(disk: &Arc<D>, context: &Context) -> Report {
+    let facts = inspect::gather(disk, context);
+    let findings = rules::check(&facts, &context.limits, &context.severities);
+    Report {
+        verdict: Verdict::over(&findings),
+        findings,
+        facts,
+    }
+}
+
+/// The report on an image that could not be opened: `image-format` or `virtual-size` fails with
+/// the error's reason, and the rest is unknown.
+pub fn report_unreadable(error: &abbild_disk::Error, context: &Context) -> Report {
+    let facts = Facts {
+        container: context.container.clone(),
+        ..Facts::default()
+    };
+    rules::report_refused(error, facts, context)
+}

@@ -103,20 +103,174 @@ pub fn render(lang: Lang, message: &Message) -> String {
             Lang::De => german,
             Lang::En => english,
         };
-        format_in(wanted, message)
-            .or_else(|| format_in(english, message))
+        format_in(wanted, lang, message)
+            .or_else(|| format_in(english, Lang::En, message))
             .unwrap_or_else(|| message.id.clone())
     })
 }
 
-fn format_in(bundle: &FluentBundle<FluentResource>, message: &Message) -> Option<String> {
+fn format_in(
+    bundle: &FluentBundle<FluentResource>,
+    lang: Lang,
+    message: &Message,
+) -> Option<String> {
     let pattern = bundle.get_message(&message.id)?.value()?;
-    let args: FluentArgs = message
-        .args
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let mut args = FluentArgs::new();
+    for (name, value) in &message.args {
+        // `size_bytes` in a message becomes `size` in a sentence, in the units people use.
+        match (name.strip_suffix("_bytes"), value.parse::<u64>()) {
+            (Some(name), Ok(bytes)) => args.set(name, size(lang, bytes)),
+            _ => args.set(name.as_str(), value.as_str()),
+        }
+    }
     let mut errors = Vec::new();
     let text = bundle.format_pattern(pattern, Some(&args), &mut errors);
     Some(text.into_owned())
+}
+
+/// `4 GiB`, `1.5 GiB` (`1,5 GiB` in German), `512 bytes`.
+fn size(lang: Lang, bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let Some((unit, scale)) = UNITS
+        .iter()
+        .zip([1_u64 << 10, 1 << 20, 1 << 30, 1 << 40])
+        .rfind(|(_, scale)| bytes >= *scale)
+    else {
+        return match lang {
+            Lang::De => format!("{bytes} Byte"),
+            Lang::En => format!("{bytes} bytes"),
+        };
+    };
+    let (whole, tenth) = (bytes / scale, bytes % scale * 10 / scale);
+    match (tenth, lang) {
+        (0, _) => format!("{whole} {unit}"),
+        (_, Lang::De) => format!("{whole},{tenth} {unit}"),
+        (_, Lang::En) => format!("{whole}.{tenth} {unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every id in the rules' sources: a string literal that begins like a message.
+    const SOURCES: [&str; 10] = [
+        include_str!("rules/mod.rs"),
+        include_str!("rules/remedy.rs"),
+        include_str!("rules/operating_system.rs"),
+        include_str!("rules/image_format.rs"),
+        include_str!("rules/virtual_size.rs"),
+        include_str!("rules/root_filesystem.rs"),
+        include_str!("rules/cloud_init.rs"),
+        include_str!("rules/datasource_order.rs"),
+        include_str!("rules/sshd.rs"),
+        include_str!("report.rs"),
+    ];
+
+    fn ids(source: &str) -> Vec<&str> {
+        source
+            .lines()
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+            .filter_map(|line| line.split(" =").next())
+            .collect()
+    }
+
+    #[test]
+    fn both_files_parse() {
+        for source in [GERMAN, ENGLISH] {
+            if let Err((_, errors)) = FluentResource::try_new(source.to_owned()) {
+                panic!("{errors:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_languages_have_the_same_sentences_in_the_same_order() {
+        assert_eq!(ids(GERMAN), ids(ENGLISH));
+        assert!(ids(GERMAN).len() > 60);
+    }
+
+    #[test]
+    fn every_sentence_is_used_and_every_id_has_a_sentence() {
+        let mut literals: Vec<String> = SOURCES
+            .iter()
+            .flat_map(|source| source.split('"').skip(1).step_by(2))
+            .map(str::to_owned)
+            .collect();
+        for rule in crate::RuleId::ALL {
+            literals.push(format!("{rule}-title"));
+            literals.push(format!("{rule}-why"));
+        }
+        let ids = ids(ENGLISH);
+        for id in &ids {
+            assert!(literals.iter().any(|literal| literal == id), "unused: {id}");
+        }
+        // A boot script of cloud-init, not a sentence.
+        literals.retain(|literal| literal != "cloud-init-local");
+        let prefixes = ["verdict-", "remedy-", "not-checked-"];
+        let mut rules: Vec<String> = crate::RuleId::ALL.map(|rule| format!("{rule}-")).into();
+        rules.extend(prefixes.map(str::to_owned));
+        for literal in &literals {
+            let looks_like_an_id = rules.iter().any(|prefix| literal.starts_with(prefix))
+                && literal.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            assert!(
+                !looks_like_an_id || ids.contains(&literal.as_str()),
+                "missing: {literal}"
+            );
+        }
+    }
+
+    /// Arguments that a sentence needs are those that the other language needs, too.
+    #[test]
+    fn both_languages_use_the_same_arguments() {
+        let arguments = |source: &str| -> Vec<std::collections::BTreeSet<String>> {
+            let mut found: Vec<std::collections::BTreeSet<String>> = Vec::new();
+            for line in source.lines() {
+                if line.starts_with(|c: char| c.is_ascii_lowercase()) {
+                    found.push(std::collections::BTreeSet::new());
+                }
+                for part in line.split("{ $").skip(1) {
+                    let name = part.split([' ', '}']).next().unwrap().to_owned();
+                    found.last_mut().unwrap().insert(name);
+                }
+            }
+            found
+        };
+        let (german, english) = (arguments(GERMAN), arguments(ENGLISH));
+        for ((id, german), english) in ids(ENGLISH).iter().zip(german).zip(english) {
+            // German chooses a translation where English repeats the hint.
+            if *id != "image-format-remedy-hint" {
+                assert_eq!(german, english, "{id}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_as_people_write_them() {
+        assert_eq!(size(Lang::En, 4 << 30), "4 GiB");
+        assert_eq!(size(Lang::De, 3 << 29), "1,5 GiB");
+        assert_eq!(size(Lang::En, 3 << 29), "1.5 GiB");
+        assert_eq!(size(Lang::De, 17), "17 Byte");
+        assert_eq!(size(Lang::En, u64::MAX), "16777215.9 TiB");
+    }
+
+    #[test]
+    fn an_unknown_sentence_is_shown_by_its_id() {
+        assert_eq!(render(Lang::De, &Message::new("no-such")), "no-such");
+    }
+
+    #[test]
+    fn locales_choose_the_language() {
+        for (locale, lang) in [
+            ("de_DE.UTF-8", Lang::De),
+            ("de", Lang::De),
+            ("DE-at", Lang::De),
+            ("en_US", Lang::En),
+            ("C", Lang::En),
+            ("", Lang::En),
+            ("den", Lang::En),
+        ] {
+            assert_eq!(Lang::from_locale(locale), lang, "{locale}");
+        }
+    }
 }

@@ -1,0 +1,56 @@
+//! The guest's files, read without mounting anything.
+//!
+//! [`superblock`] names what a partition holds, [`guard`] makes an ext filesystem safe to open,
+//! and [`Tree`] is the guest's view of its files: several filesystems mounted into one tree, with
+//! symbolic links followed inside it only.
+
+mod guard;
+pub(crate) mod superblock;
+mod tree;
+
+use abbild_disk::Source;
+use ext4_view::{Ext4, Ext4Error};
+
+use crate::facts::{Evidence, Fault};
+use crate::text::clean;
+use guard::Guard;
+use superblock::Superblock;
+pub(crate) use tree::{Kind, Node, Text, Tree};
+
+/// Opens the ext2/3/4 filesystem in a partition that begins at byte `base` of the disk.
+///
+/// # Errors
+/// Why it cannot be opened, ready to be reported.
+pub(crate) fn open<S: Source + 'static>(source: S, base: u64) -> Result<Ext4, Fault> {
+    let fault = |code: &str, detail: String| Fault {
+        code: code.to_owned(),
+        detail: clean(detail),
+        evidence: Evidence::offset(base.saturating_add(1024)),
+    };
+    let mut head = [0; 1024];
+    source
+        .read_at(1024, &mut head)
+        .map_err(|error| fault("filesystem-io", error.to_string()))?;
+    let superblock = Superblock::from_bytes(&head)
+        .ok_or_else(|| fault("filesystem-corrupt", "its superblock is damaged".to_owned()))?;
+    guard::check(&superblock, &source).map_err(|refusal| fault(refusal.code, refusal.detail))?;
+    let block_size = usize::try_from(superblock.block_size).map_err(|_| {
+        fault(
+            "filesystem-unsupported",
+            "its blocks are too large".to_owned(),
+        )
+    })?;
+    Ext4::load(Box::new(Guard::new(source, block_size)))
+        .map_err(|error| fault(code_of(&error), error.to_string()))
+}
+
+/// The permanent name for a failure of the ext4 reader.
+fn code_of(error: &Ext4Error) -> &'static str {
+    match error {
+        Ext4Error::Io(_) => "filesystem-io",
+        Ext4Error::Corrupt(_) => "filesystem-corrupt",
+        Ext4Error::Incompatible(_) => "filesystem-unsupported",
+        Ext4Error::Encrypted => "file-encrypted",
+        _ => "file-unreadable",
+    }
+}

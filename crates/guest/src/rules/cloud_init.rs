@@ -1,0 +1,125 @@
+//! `cloud-init`: version 0.7.7 or later is installed and runs on boot.
+
+use super::{Judgement, Rule, remedy, unreadable};
+use crate::facts::{CloudInit as Found, Enablement, Evidence, Facts};
+use crate::probe::cloud_version::compare;
+use crate::report::{Limits, Message, Remedy, RuleId};
+
+/// The first version whose ConfigDrive support suffices.
+const MINIMUM: &str = "0.7.7";
+
+pub(super) struct CloudInit;
+
+impl Rule for CloudInit {
+    fn id(&self) -> RuleId {
+        RuleId::CloudInit
+    }
+
+    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+        if let Some(judgement) = unreadable(facts) {
+            return judgement;
+        }
+        let found = &facts.cloud_init;
+        let Some(installed) = &found.installed else {
+            return missing(facts);
+        };
+        let version = found.version.as_ref();
+        if let Some(version) = version.filter(|version| compare(&version.value, MINIMUM).is_lt()) {
+            let message = Message::new("cloud-init-old")
+                .with("version", &version.value)
+                .with("minimum", MINIMUM);
+            return Judgement::not_met(message)
+                .seen(version.evidence.clone())
+                .cure(remedy::install(facts, "cloud-init", "cloud-init"));
+        }
+        let state = found.enablement.as_ref();
+        let evidence = state
+            .map(|state| state.evidence.clone())
+            .unwrap_or_default();
+        match (state.map(|state| state.value), version) {
+            (Some(Enablement::Disabled), _) => disabled(found, evidence),
+            (Some(Enablement::Enabled), Some(version)) => {
+                let message = Message::new("cloud-init-good").with("version", &version.value);
+                Judgement::met(message)
+                    .seen(version.evidence.clone())
+                    .seen(evidence)
+            }
+            (Some(Enablement::Enabled), None) => {
+                let message = Message::new("cloud-init-no-version").with("minimum", MINIMUM);
+                Judgement::unknown(message).seen([installed.clone()])
+            }
+            _ => Judgement::unknown(Message::new("cloud-init-unclear")).seen([installed.clone()]),
+        }
+    }
+}
+
+fn missing(facts: &Facts) -> Judgement {
+    let cure = remedy::install(facts, "cloud-init", "cloud-init");
+    match facts.other_agents.first() {
+        Some(agent) => {
+            let message = Message::new("cloud-init-other").with("agent", &agent.value);
+            Judgement::not_met(message)
+                .seen(agent.evidence.clone())
+                .cure(cure)
+        }
+        None => Judgement::not_met(Message::new("cloud-init-missing")).cure(cure),
+    }
+}
+
+fn disabled(found: &Found, evidence: Vec<Evidence>) -> Judgement {
+    let version = found.version.as_ref().map_or("", |version| &version.value);
+    let cure = enable(&evidence);
+    Judgement::not_met(Message::new("cloud-init-disabled").with("version", version))
+        .seen(evidence)
+        .cure(cure)
+}
+
+/// Undoes what disables it, which the evidence shows.
+fn enable(evidence: &[Evidence]) -> Vec<Remedy> {
+    let path = evidence
+        .first()
+        .and_then(|evidence| evidence.path.as_deref())
+        .unwrap_or("");
+    let unmask = remedy::unmask(evidence);
+    if !unmask.is_empty() {
+        return remedy::both("remedy-enable", &unmask);
+    }
+    if path == "/etc/cloud/cloud-init.disabled" {
+        return vec![
+            remedy::guest("cloud-init-remedy-file", [format!("rm {path}")]),
+            remedy::host(
+                "cloud-init-remedy-file",
+                [format!("virt-customize -a IMAGE --delete {path}")],
+            ),
+        ];
+    }
+    if path.ends_with("ds-identify.cfg") {
+        let command = format!("sed -i '/^policy:/d' {}", remedy::quote(path));
+        return remedy::both("cloud-init-remedy-policy", &[command]);
+    }
+    if path.starts_with("/boot/") || path == "/etc/default/grub" {
+        let files = if path == "/etc/default/grub" {
+            path.to_owned()
+        } else {
+            format!("/etc/default/grub {}", remedy::quote(path))
+        };
+        let command = format!("sed -i 's/ *cloud-init=disabled//' {files}");
+        return remedy::both("cloud-init-remedy-command-line", &[command]);
+    }
+    if path.starts_with("/etc/runlevels") {
+        let commands = [
+            ("cloud-init-local", "boot"),
+            ("cloud-init", "default"),
+            ("cloud-config", "default"),
+            ("cloud-final", "default"),
+        ]
+        .map(|(script, runlevel)| format!("rc-update add {script} {runlevel}"));
+        return remedy::both("remedy-enable", &commands);
+    }
+    if path == "/etc/rc.conf" {
+        let command = "sysrc cloudinit_enable=YES".to_owned();
+        return vec![remedy::guest("remedy-enable", [command])];
+    }
+    let command = "systemctl enable cloud-init-local cloud-init cloud-config cloud-final";
+    remedy::both("remedy-enable", &[command.to_owned()])
+}

@@ -1,0 +1,83 @@
+//! `datasource-order`: cloud-init asks ConfigDrive, and asks it before NoCloud.
+
+use super::{Judgement, Rule, remedy, unreadable};
+use crate::facts::{Fact, Facts};
+use crate::report::{Limits, Message, Remedy, RuleId};
+
+const WANTED: &str = "datasource_list: [ ConfigDrive, None ]";
+
+pub(super) struct DatasourceOrder;
+
+impl Rule for DatasourceOrder {
+    fn id(&self) -> RuleId {
+        RuleId::DatasourceOrder
+    }
+
+    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+        if let Some(judgement) = unreadable(facts) {
+            return judgement;
+        }
+        if facts.cloud_init.installed.is_none() {
+            return Judgement::unknown(Message::new("datasource-order-no-cloud-init"));
+        }
+        let Some(list) = &facts.cloud_init.datasource_list else {
+            // The built-in list begins with NoCloud (cloudinit/settings.py).
+            return Judgement::not_met(Message::new("datasource-order-built-in"))
+                .cure(remedies(None));
+        };
+        // cloud-init compares names without regard to case.
+        let place = |name: &str| {
+            list.value
+                .iter()
+                .position(|found| found.eq_ignore_ascii_case(name))
+        };
+        let order = list
+            .value
+            .iter()
+            .take(5)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        let about = |id: &str| Message::new(id).with("order", order.clone());
+        match (place("ConfigDrive"), place("NoCloud")) {
+            (Some(config_drive), Some(no_cloud)) if no_cloud < config_drive => {
+                Judgement::not_met(about("datasource-order-no-cloud-first"))
+                    .seen(list.evidence.clone())
+                    .cure(remedies(Some(list)))
+            }
+            (Some(_), _) => {
+                Judgement::met(about("datasource-order-good")).seen(list.evidence.clone())
+            }
+            (None, _) => Judgement::not_met(about("datasource-order-no-config-drive"))
+                .seen(list.evidence.clone())
+                .cure(remedies(Some(list))),
+        }
+    }
+}
+
+/// A drop-in that takes effect after the file which sets the order now.
+fn remedies(list: Option<&Fact<Vec<String>>>) -> Vec<Remedy> {
+    let path = list
+        .and_then(|list| list.evidence.first()?.path.as_deref())
+        .unwrap_or("");
+    if path.ends_with("ds-identify.cfg") {
+        let command = format!("sed -i '/^datasource:/d' {}", remedy::quote(path));
+        return remedy::both("datasource-order-remedy-identify", &[command]);
+    }
+    let directory = "/etc/cloud/cloud.cfg.d";
+    let name = match path.strip_prefix("/etc/cloud/cloud.cfg.d/") {
+        Some(current) if current >= "99-datasource.cfg" => format!("{}-datasource.cfg", "zz"),
+        _ => "99-datasource.cfg".to_owned(),
+    };
+    let file = format!("{directory}/{name}");
+    vec![
+        remedy::guest(
+            "datasource-order-remedy",
+            [format!("echo '{WANTED}' > {file}")],
+        ),
+        remedy::host(
+            "datasource-order-remedy",
+            [format!("virt-customize -a IMAGE --write '{file}:{WANTED}'")],
+        ),
+    ]
+}

@@ -1,0 +1,47 @@
+//! `operating-system`: a Linux or BSD system is inside.
+
+use super::{Judgement, Rule, remedy};
+use crate::facts::Facts;
+use crate::report::{Limits, Message, RuleId};
+
+pub(super) struct OperatingSystem;
+
+impl Rule for OperatingSystem {
+    fn id(&self) -> RuleId {
+        RuleId::OperatingSystem
+    }
+
+    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+        if let Some(os) = &facts.os {
+            let name = os.name.as_deref().unwrap_or(&os.family);
+            let message = match &facts.architecture {
+                Some(architecture) => {
+                    Message::new("operating-system-found").with("architecture", &architecture.value)
+                }
+                None => Message::new("operating-system-found-plain"),
+            };
+            let message = message.with("name", name);
+            return Judgement::met(message).seen(os.evidence.clone());
+        }
+        let choose = || {
+            remedy::host(
+                "operating-system-remedy",
+                ["virt-filesystems -a IMAGE --long --human-readable"],
+            )
+        };
+        match &facts.root {
+            None => Judgement::not_met(Message::new("operating-system-none")).cure([choose()]),
+            Some(root) if matches!(root.filesystem.as_str(), "ntfs" | "bitlocker") => {
+                Judgement::not_met(Message::new("operating-system-windows"))
+                    .seen(root.evidence.clone())
+                    .cure([choose()])
+            }
+            Some(root) if root.readable => {
+                Judgement::not_met(Message::new("operating-system-unnamed"))
+                    .seen(root.evidence.clone())
+                    .cure([choose()])
+            }
+            Some(_) => Judgement::unknown(Message::new("not-checked-no-root")),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `root-filesystem`: the root filesystem is ext3 or ext4, and in order.
+
+use super::{Judgement, Rule, remedy};
+use crate::facts::{Facts, Fault, Root};
+use crate::report::{Limits, Message, Remedy, RuleId};
+
+pub(super) struct RootFilesystem;
+
+impl Rule for RootFilesystem {
+    fn id(&self) -> RuleId {
+        RuleId::RootFilesystem
+    }
+
+    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+        if facts.container.format.is_none() {
+            return Judgement::unknown(Message::new("not-checked-no-image"));
+        }
+        let fault = facts
+            .faults
+            .iter()
+            .find(|fault| fault.code.starts_with("filesystem-"));
+        let Some(root) = &facts.root else {
+            let judgement = Judgement::not_met(Message::new("root-filesystem-none"));
+            return judgement.seen(facts.faults.iter().map(|fault| fault.evidence.clone()));
+        };
+        let about = |id: &str| {
+            Message::new(id)
+                .with("kind", &root.filesystem)
+                .with("partition", root.partition.to_string())
+        };
+        match (root.filesystem.as_str(), fault) {
+            ("ext2", _) => Judgement::not_met(about("root-filesystem-ext2"))
+                .seen(root.evidence.clone())
+                .cure([remedy::guest(
+                    "root-filesystem-remedy-journal",
+                    [
+                        "tune2fs -j \"$(findmnt -no SOURCE /)\"",
+                        "sed -i 's/\\bext2\\b/ext3/' /etc/fstab",
+                    ],
+                )]),
+            ("ext3" | "ext4", None) => Judgement::met(about(match root.partition {
+                0 => "root-filesystem-good-plain",
+                _ => "root-filesystem-good",
+            }))
+            .seen(root.evidence.clone()),
+            ("ext3" | "ext4", Some(fault)) => damaged(root, fault),
+            (kind, _) => {
+                Judgement::not_met(about("root-filesystem-other").with("class", class(kind)))
+                    .seen(root.evidence.clone())
+                    .cure([rebuild()])
+            }
+        }
+    }
+}
+
+/// How a kind is spoken of: as a filesystem, or as something around one.
+fn class(kind: &str) -> &'static str {
+    match kind {
+        "lvm" => "lvm",
+        "luks" | "bitlocker" => "encrypted",
+        "mdraid" => "raid",
+        _ => "filesystem",
+    }
+}
+
+fn damaged(root: &Root, fault: &Fault) -> Judgement {
+    let id = match fault.code.as_str() {
+        "filesystem-truncated" => "root-filesystem-truncated",
+        "filesystem-dirty" => "root-filesystem-dirty",
+        "filesystem-unsupported" => "root-filesystem-unsupported",
+        _ => "root-filesystem-corrupt",
+    };
+    let message = Message::new(id)
+        .with("kind", &root.filesystem)
+        .with("partition", root.partition.to_string())
+        .with("detail", &fault.detail);
+    let number = root.partition.max(1);
+    let check = format!("guestfish --rw -a IMAGE run : e2fsck /dev/sda{number} forceall:true");
+    let cure = match fault.code.as_str() {
+        "filesystem-truncated" => {
+            remedy::host("root-filesystem-remedy-truncated", ["qemu-img check IMAGE"])
+        }
+        "filesystem-unsupported" => rebuild(),
+        _ => remedy::host("root-filesystem-remedy-check", [check]),
+    };
+    Judgement::not_met(message)
+        .seen([fault.evidence.clone()])
+        .cure([cure])
+}
+
+fn rebuild() -> Remedy {
+    remedy::host(
+        "root-filesystem-remedy-rebuild",
+        [
+            "virt-tar-out -a IMAGE / root.tar",
+            "virt-make-fs --type=ext4 --partition=gpt --format=qcow2 --size=+1G root.tar NEW.qcow2",
+        ],
+    )
+}

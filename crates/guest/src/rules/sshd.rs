@@ -1,0 +1,78 @@
+//! `sshd`: an SSH server is installed and starts on boot.
+
+use super::{Judgement, Rule, remedy, unreadable};
+use crate::facts::{Enablement, Evidence, Facts, Init};
+use crate::report::{Limits, Message, Remedy, RuleId};
+
+pub(super) struct Sshd;
+
+impl Rule for Sshd {
+    fn id(&self) -> RuleId {
+        RuleId::Sshd
+    }
+
+    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+        if let Some(judgement) = unreadable(facts) {
+            return judgement;
+        }
+        let Some(server) = &facts.sshd.server else {
+            return Judgement::not_met(Message::new("sshd-missing")).cure(remedy::install(
+                facts,
+                "openssh-server",
+                "openssh",
+            ));
+        };
+        let about = |id: &str| Message::new(id).with("server", &server.value);
+        let (state, evidence) = match &facts.sshd.enablement {
+            Some(state) => (state.value, state.evidence.clone()),
+            None => (Enablement::Unknown, Vec::new()),
+        };
+        match state {
+            Enablement::Enabled => Judgement::met(about("sshd-good"))
+                .seen(server.evidence.clone())
+                .seen(evidence),
+            Enablement::Disabled => {
+                let cure = enable(facts, &server.value, &evidence);
+                Judgement::not_met(about("sshd-disabled"))
+                    .seen(evidence)
+                    .cure(cure)
+            }
+            Enablement::Unknown => {
+                Judgement::unknown(about("sshd-unclear")).seen(server.evidence.clone())
+            }
+        }
+    }
+}
+
+fn enable(facts: &Facts, server: &str, evidence: &[Evidence]) -> Vec<Remedy> {
+    let path = |end: &str| {
+        evidence
+            .iter()
+            .filter_map(|evidence| evidence.path.as_deref())
+            .find(|path| path.ends_with(end))
+    };
+    if let Some(switch) = path("/sshd_not_to_be_run") {
+        return vec![
+            remedy::guest("sshd-remedy-file", [format!("rm {switch}")]),
+            remedy::host(
+                "sshd-remedy-file",
+                [format!("virt-customize -a IMAGE --delete {switch}")],
+            ),
+        ];
+    }
+    let service = match server {
+        "dropbear" => "dropbear",
+        _ if path("/ssh.service").is_some() => "ssh",
+        _ => "sshd",
+    };
+    let mut commands = remedy::unmask(evidence);
+    match facts.init.as_ref().map(|init| init.value) {
+        Some(Init::OpenRc) => commands.push(format!("rc-update add {service} default")),
+        Some(Init::SysV) => commands.push("update-rc.d ssh defaults".to_owned()),
+        Some(Init::Bsd) => {
+            return vec![remedy::guest("remedy-enable", ["sysrc sshd_enable=YES"])];
+        }
+        _ => commands.push(format!("systemctl enable {service}")),
+    }
+    remedy::both("remedy-enable", &commands)
+}
