@@ -8,7 +8,7 @@
 pub const TUS_VERSION: &str = "1.0.0";
 
 /// The extensions that `OPTIONS` announces.
-pub const TUS_EXTENSIONS: &str = "creation,termination";
+pub const TUS_EXTENSIONS: &str = "creation,termination,expiration";
 
 /// Content type of a `PATCH`.
 pub const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";

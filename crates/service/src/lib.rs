@@ -1,1 +1,101 @@
-//! Placeholder until its owner writes it.
+//! The Abbild server as a library: uploads, import, regions and virtual machines behind an
+//! HTTP API.
+//!
+//! [`serve`] is the whole of it: it opens the data directory, starts the workers and answers
+//! requests until it is told to stop. Requests (`http`) only read and move rows and never work
+//! long themselves; every long step is an action that a worker (`jobs`) carries out: an import
+//! (`import`), a copy to a region (`region`), a machine (`machine`, `vm`). All state that must
+//! survive is in the database (`db`) and in files that are synced before they are relied upon.
+
+mod auth;
+pub mod config;
+mod db;
+mod http;
+mod import;
+mod jobs;
+mod machine;
+mod region;
+mod size;
+mod start;
+mod store;
+mod uploads;
+pub mod vm;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, RwLock};
+
+pub use config::Config;
+pub use start::{Started, new_token, serve};
+
+use db::Db;
+use db::action::ActionRow;
+use region::Region;
+use uploads::Uploads;
+
+/// Everything that requests and jobs share.
+#[derive(Debug)]
+pub struct Service {
+    config: Config,
+    db: Db,
+    regions: Vec<Region>,
+    uploads: Uploads,
+    /// Held for reading from finding an image in a store until a row refers to it, and for writing
+    /// while unreferenced images are removed.
+    store_guard: RwLock<()>,
+    /// Names this process in leases.
+    instance: String,
+    image_jobs: Notify,
+    droplet_jobs: Notify,
+    /// By action, of image jobs that run here: to stop them when the image is deleted.
+    cancels: Mutex<HashMap<i64, Arc<AtomicBool>>>,
+}
+
+impl Service {
+    /// The region `slug`.
+    fn region(&self, slug: &str) -> anyhow::Result<&Region> {
+        self.regions
+            .iter()
+            .find(|region| region.slug == slug)
+            .ok_or_else(|| anyhow::anyhow!("region `{slug}` is no longer configured"))
+    }
+
+    /// What wakes the workers of a kind.
+    fn wake(&self, resource_type: &str) -> &Notify {
+        if resource_type == "image" {
+            &self.image_jobs
+        } else {
+            &self.droplet_jobs
+        }
+    }
+
+    /// Tells an idle worker that an action is ready. Called after the commit.
+    fn announce(&self, resource_type: &str) {
+        self.wake(resource_type).notify_one();
+    }
+
+    fn cancels(&self) -> MutexGuard<'_, HashMap<i64, Arc<AtomicBool>>> {
+        self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancel_flag(&self, action: &ActionRow) -> Arc<AtomicBool> {
+        let flag = Arc::new(AtomicBool::new(false));
+        if action.resource_type == "image" {
+            self.cancels().insert(action.id, flag.clone());
+        }
+        flag
+    }
+
+    fn drop_cancel_flag(&self, action: &ActionRow) {
+        self.cancels().remove(&action.id);
+    }
+
+    /// Asks a running job to stop soon.
+    fn cancel(&self, action: i64) {
+        if let Some(flag) = self.cancels().get(&action) {
+            flag.store(true, Ordering::Relaxed);
+        }
+    }
+}

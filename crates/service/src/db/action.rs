@@ -1,0 +1,232 @@
+//! Actions: what customers see of long steps, and at the same time the queue of jobs.
+
+use abbild_api::ActionStatus;
+use sqlx::{FromRow, SqliteExecutor, SqlitePool};
+
+use super::{Result, Tx, Window, from_word, now};
+
+/// Seconds for which a worker holds a job before it must renew.
+pub const LEASE_SECONDS: i64 = 30;
+
+/// How often a job is begun before it is given up: a job that ends the service each time must not
+/// keep it down.
+pub const MAX_ATTEMPTS: i64 = 5;
+
+/// One action.
+#[derive(Debug, Clone, FromRow)]
+#[allow(missing_docs)] // the columns are explained in the migration
+pub struct ActionRow {
+    pub id: i64,
+    pub kind: String,
+    pub resource_type: String,
+    pub resource_id: i64,
+    pub region: Option<String>,
+    status: String,
+    pub reason: Option<String>,
+    pub started_at: i64,
+    pub completed_at: Option<i64>,
+    pub progress_done: Option<i64>,
+    pub progress_total: Option<i64>,
+    pub attempts: i64,
+}
+
+impl ActionRow {
+    /// State.
+    pub fn status(&self) -> Result<ActionStatus> {
+        from_word(&self.status)
+    }
+}
+
+/// What a new action begins with.
+#[derive(Debug)]
+pub struct NewAction<'a> {
+    /// Owner.
+    pub account: i64,
+    /// `create`, `transfer`, `power_on`, …
+    pub kind: &'a str,
+    /// `image` or `droplet`.
+    pub resource_type: &'a str,
+    /// The image or droplet.
+    pub resource: i64,
+    /// Where.
+    pub region: Option<&'a str>,
+    /// Whether a worker may begin at once.
+    pub ready: bool,
+}
+
+/// Which actions to list.
+#[derive(Debug, Clone, Copy)]
+pub enum Of<'a> {
+    /// All of the account.
+    Account,
+    /// Those of one image or droplet.
+    Resource(&'a str, i64),
+}
+
+/// One page, newest first, and the total.
+pub async fn list(
+    db: &SqlitePool,
+    account: i64,
+    of: Of<'_>,
+    window: Window,
+) -> Result<(Vec<ActionRow>, i64)> {
+    let (kind, id) = match of {
+        Of::Account => ("", 0),
+        Of::Resource(kind, id) => (kind, id),
+    };
+    let rows = sqlx::query_as(
+        "SELECT * FROM actions WHERE account_id = $1 \
+         AND ($2 = '' OR (resource_type = $2 AND resource_id = $3)) \
+         ORDER BY id DESC LIMIT $4 OFFSET $5",
+    )
+    .bind(account)
+    .bind(kind)
+    .bind(id)
+    .bind(window.limit)
+    .bind(window.offset)
+    .fetch_all(db)
+    .await?;
+    let total = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM actions WHERE account_id = $1 \
+         AND ($2 = '' OR (resource_type = $2 AND resource_id = $3))",
+    )
+    .bind(account)
+    .bind(kind)
+    .bind(id)
+    .fetch_one(db)
+    .await?;
+    Ok((rows, total))
+}
+
+/// By id.
+pub async fn find(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> Result<Option<ActionRow>> {
+    sqlx::query_as("SELECT * FROM actions WHERE account_id = $1 AND id = $2")
+        .bind(account)
+        .bind(id)
+        .fetch_optional(db)
+        .await
+}
+
+/// The unfinished actions of an image or droplet.
+pub async fn open(
+    db: impl SqliteExecutor<'_>,
+    resource_type: &str,
+    resource: i64,
+) -> Result<Vec<ActionRow>> {
+    sqlx::query_as(
+        "SELECT * FROM actions WHERE resource_type = $1 AND resource_id = $2 \
+         AND status = 'in-progress' ORDER BY id",
+    )
+    .bind(resource_type)
+    .bind(resource)
+    .fetch_all(db)
+    .await
+}
+
+/// A new action, and with it a job.
+pub async fn insert(tx: &mut Tx, new: &NewAction<'_>) -> Result<ActionRow> {
+    sqlx::query_as(
+        "INSERT INTO actions (account_id, kind, resource_type, resource_id, region, status, \
+         started_at, ready) VALUES ($1, $2, $3, $4, $5, 'in-progress', $6, $7) RETURNING *",
+    )
+    .bind(new.account)
+    .bind(new.kind)
+    .bind(new.resource_type)
+    .bind(new.resource)
+    .bind(new.region)
+    .bind(now())
+    .bind(i64::from(new.ready))
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// Lets workers begin the waiting actions of `kind` of an image.
+pub async fn make_ready(tx: &mut Tx, image: i64, kind: &str) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions SET ready = 1 WHERE resource_type = 'image' AND resource_id = $1 \
+         AND kind = $2 AND status = 'in-progress'",
+    )
+    .bind(image)
+    .bind(kind)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes the oldest job of `resource_type` that nobody holds. The jobs of one image or machine
+/// are carried out in the order in which they were asked for.
+pub async fn claim(tx: &mut Tx, resource_type: &str, owner: &str) -> Result<Option<ActionRow>> {
+    sqlx::query_as(
+        "UPDATE actions SET lease_owner = $1, lease_until = $2, attempts = attempts + 1 \
+         WHERE id = (SELECT a.id FROM actions a WHERE a.status = 'in-progress' AND a.ready = 1 \
+         AND a.lease_until < $3 AND a.resource_type = $4 AND NOT EXISTS (SELECT 1 FROM actions b \
+         WHERE b.resource_type = $4 AND b.resource_id = a.resource_id AND b.id < a.id \
+         AND b.status = 'in-progress' AND b.ready = 1) ORDER BY a.id LIMIT 1) RETURNING *",
+    )
+    .bind(owner)
+    .bind(now() + LEASE_SECONDS)
+    .bind(now())
+    .bind(resource_type)
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+/// Renews a lease and records how far the job is.
+pub async fn renew(tx: &mut Tx, id: i64, owner: &str, progress: Option<(i64, i64)>) -> Result<()> {
+    let (done, total) = progress.unzip();
+    sqlx::query(
+        "UPDATE actions SET lease_until = $1, progress_done = $2, progress_total = $3 \
+         WHERE id = $4 AND lease_owner = $5 AND status = 'in-progress'",
+    )
+    .bind(now() + LEASE_SECONDS)
+    .bind(done)
+    .bind(total)
+    .bind(id)
+    .bind(owner)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Gives every job back: the process that held them is gone.
+pub async fn release_all(tx: &mut Tx) -> Result<()> {
+    sqlx::query("UPDATE actions SET lease_until = 0 WHERE status = 'in-progress'")
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Ends an action: completed without a reason, errored with one.
+pub async fn finish(tx: &mut Tx, id: i64, reason: Option<&str>) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions SET status = CASE WHEN $1 IS NULL THEN 'completed' ELSE 'errored' END, \
+         reason = $1, completed_at = $2, progress_done = NULL, progress_total = NULL \
+         WHERE id = $3 AND status = 'in-progress'",
+    )
+    .bind(reason)
+    .bind(now())
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends every unfinished action of an image or droplet with the same reason.
+pub async fn fail_open(
+    tx: &mut Tx,
+    resource_type: &str,
+    resource: i64,
+    reason: &str,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions SET status = 'errored', reason = $1, completed_at = $2 \
+         WHERE resource_type = $3 AND resource_id = $4 AND status = 'in-progress'",
+    )
+    .bind(reason)
+    .bind(now())
+    .bind(resource_type)
+    .bind(resource)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Droplets: the machines that customers made.
+
+use abbild_api::DropletStatus;
+use sqlx::{FromRow, SqliteExecutor, SqlitePool};
+
+use super::{Result, Tx, Window, from_word, now, word};
+
+/// One machine.
+#[derive(Debug, Clone, FromRow)]
+#[allow(missing_docs)] // the columns are explained in the migration
+pub struct DropletRow {
+    pub id: i64,
+    pub account_id: i64,
+    pub name: String,
+    pub region: String,
+    pub size: String,
+    pub image_id: i64,
+    pub digest: String,
+    pub address: String,
+    pub ssh_port: i64,
+    pub ssh_keys: String,
+    pub user_data: Option<String>,
+    pub tags: String,
+    pub created_at: i64,
+    status: String,
+    pub reason: Option<String>,
+    pub deleted_at: Option<i64>,
+}
+
+impl DropletRow {
+    /// State.
+    pub fn status(&self) -> Result<DropletStatus> {
+        from_word(&self.status)
+    }
+}
+
+/// What a new machine begins with.
+#[derive(Debug)]
+#[allow(missing_docs)] // as the columns
+pub struct NewDroplet<'a> {
+    pub account: i64,
+    pub name: &'a str,
+    pub region: &'a str,
+    pub size: &'a str,
+    pub image: i64,
+    pub digest: &'a str,
+    pub address: &'a str,
+    pub ssh_port: u16,
+    pub ssh_keys: &'a str,
+    pub user_data: Option<&'a str>,
+    pub tags: &'a str,
+}
+
+/// Which machines to list: all, or those with a name.
+pub async fn list(
+    db: &SqlitePool,
+    account: i64,
+    name: Option<&str>,
+    window: Window,
+) -> Result<(Vec<DropletRow>, i64)> {
+    let rows = sqlx::query_as(
+        "SELECT * FROM droplets WHERE account_id = $1 AND deleted_at IS NULL \
+         AND ($2 IS NULL OR name = $2 COLLATE NOCASE) ORDER BY id DESC LIMIT $3 OFFSET $4",
+    )
+    .bind(account)
+    .bind(name)
+    .bind(window.limit)
+    .bind(window.offset)
+    .fetch_all(db)
+    .await?;
+    let total = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM droplets WHERE account_id = $1 AND deleted_at IS NULL \
+         AND ($2 IS NULL OR name = $2 COLLATE NOCASE)",
+    )
+    .bind(account)
+    .bind(name)
+    .fetch_one(db)
+    .await?;
+    Ok((rows, total))
+}
+
+/// By id, unless deleted.
+pub async fn find(
+    db: impl SqliteExecutor<'_>,
+    account: i64,
+    id: i64,
+) -> Result<Option<DropletRow>> {
+    sqlx::query_as(
+        "SELECT * FROM droplets WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL",
+    )
+    .bind(account)
+    .bind(id)
+    .fetch_optional(db)
+    .await
+}
+
+/// By id, for the job that works on it.
+pub async fn get(db: &SqlitePool, id: i64) -> Result<DropletRow> {
+    sqlx::query_as("SELECT * FROM droplets WHERE id = $1")
+        .bind(id)
+        .fetch_one(db)
+        .await
+}
+
+/// Machines that should be running.
+pub async fn active(db: &SqlitePool) -> Result<Vec<DropletRow>> {
+    sqlx::query_as("SELECT * FROM droplets WHERE status = 'active' AND deleted_at IS NULL")
+        .fetch_all(db)
+        .await
+}
+
+/// Addresses that machines hold.
+pub async fn addresses(tx: &mut Tx) -> Result<Vec<String>> {
+    sqlx::query_scalar("SELECT address FROM droplets WHERE on_host = 1")
+        .fetch_all(&mut **tx)
+        .await
+}
+
+/// A new machine.
+pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
+    sqlx::query_as(
+        "INSERT INTO droplets (account_id, name, region, size, image_id, digest, address, \
+         ssh_port, ssh_keys, user_data, tags, created_at, status) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *",
+    )
+    .bind(new.account)
+    .bind(new.name)
+    .bind(new.region)
+    .bind(new.size)
+    .bind(new.image)
+    .bind(new.digest)
+    .bind(new.address)
+    .bind(i64::from(new.ssh_port))
+    .bind(new.ssh_keys)
+    .bind(new.user_data)
+    .bind(new.tags)
+    .bind(now())
+    .bind(word(DropletStatus::New))
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// Moves a machine to `status`.
+pub async fn set_status(
+    tx: &mut Tx,
+    id: i64,
+    status: DropletStatus,
+    reason: Option<&str>,
+) -> Result<()> {
+    sqlx::query("UPDATE droplets SET status = $1, reason = $2 WHERE id = $3")
+        .bind(word(status))
+        .bind(reason)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Notes that a running machine was found off, unless an action has moved it meanwhile.
+pub async fn found_off(tx: &mut Tx, id: i64, reason: Option<&str>) -> Result<()> {
+    sqlx::query(
+        "UPDATE droplets SET status = 'off', reason = $1 WHERE id = $2 AND status = 'active' \
+         AND NOT EXISTS (SELECT 1 FROM actions WHERE resource_type = 'droplet' \
+         AND resource_id = $2 AND status = 'in-progress')",
+    )
+    .bind(reason)
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Hides a machine from its owner; a job removes it from the host.
+pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
+    sqlx::query("UPDATE droplets SET deleted_at = $1 WHERE id = $2")
+        .bind(now())
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// The host has let go of a machine: its address is free.
+pub async fn left_host(tx: &mut Tx, id: i64) -> Result<()> {
+    sqlx::query("UPDATE droplets SET on_host = 0 WHERE id = $1")
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// How many machines an account has.
+pub async fn count(tx: &mut Tx, account: i64) -> Result<i64> {
+    sqlx::query_scalar("SELECT COUNT(*) FROM droplets WHERE account_id = $1 AND deleted_at IS NULL")
+        .bind(account)
+        .fetch_one(&mut **tx)
+        .await
+}

@@ -1,0 +1,33 @@
+//! `/v2/account`: who the token belongs to.
+
+use std::sync::Arc;
+
+use abbild_api::{Account, AccountOne, Team};
+use axum::Json;
+use axum::extract::State;
+
+use crate::Service;
+use crate::auth::Caller;
+
+/// `GET /v2/account`
+pub async fn show(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+) -> Json<AccountOne> {
+    Json(AccountOne {
+        account: Account {
+            droplet_limit: service.config.limits.droplets_per_account.into(),
+            floating_ip_limit: 0,
+            email: account.email,
+            email_verified: true,
+            status: "active".to_owned(),
+            status_message: String::new(),
+            team: Team {
+                uuid: account.uuid.clone(),
+                name: account.name.clone(),
+            },
+            uuid: account.uuid,
+            name: account.name,
+        },
+    })
+}

@@ -1,0 +1,457 @@
+//! `/v2/droplets`: the machines.
+
+use std::sync::Arc;
+
+use abbild_api::{
+    ActionOne, CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction, Droplet,
+    DropletAction, DropletExtra, DropletList, DropletOne, DropletStatus, Id, IdOrName, NetworkV4,
+    Networks, Region, RegionCopyStatus, SerialConsole, Stage,
+};
+use abbild_guest::{Lang, Outcome, Report};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::action::timestamp;
+use super::{ApiError, ApiResult, BaseUrl, Body, Language, Paging, PathId};
+use crate::Service;
+use crate::auth::Caller;
+use crate::db::action::{ActionRow, NewAction};
+use crate::db::droplet::{self, DropletRow, NewDroplet};
+use crate::db::image::{self, ImageRow};
+use crate::db::{self, Tx, from_json, from_sql_size, key};
+use crate::machine;
+use crate::size::Size;
+use crate::vm::Hypervisor;
+
+/// More than this does not fit a config drive, says the API.
+const MAX_USER_DATA_BYTES: usize = 64 << 10;
+/// Machines that one request may create.
+const MAX_NAMES: usize = 10;
+
+/// `row` on the wire, with sentences in `lang`.
+async fn to_api(service: &Service, row: DropletRow, lang: Lang) -> ApiResult<Droplet> {
+    let status = row.status()?;
+    let size = Size::find(&row.size)
+        .ok_or_else(|| ApiError::internal(format!("size {} is gone", row.size)))?;
+    let image = image::find(service.db.read(), row.account_id, row.image_id)
+        .await?
+        .ok_or_else(|| ApiError::internal(format!("image {} is gone", row.image_id)))?;
+    let locked = !db::action::open(service.db.read(), "droplet", row.id)
+        .await?
+        .is_empty();
+    let extra = extra(service, &row, &image, lang).await?;
+    let region = service.region(&row.region);
+    Ok(Droplet {
+        id: Id(row.id),
+        name: row.name,
+        memory: size.memory_mib.into(),
+        vcpus: size.vcpus.into(),
+        disk: size.disk_gb.into(),
+        locked,
+        status,
+        kernel: None,
+        created_at: timestamp(row.created_at),
+        features: Vec::new(),
+        backup_ids: Vec::new(),
+        next_backup_window: None,
+        snapshot_ids: Vec::new(),
+        image: super::image::to_api(service, image, lang).await?,
+        volume_ids: Vec::new(),
+        size: size.to_api(service.regions.iter().map(|r| r.slug.clone()).collect()),
+        size_slug: row.size,
+        networks: Networks {
+            v4: vec![NetworkV4 {
+                ip_address: row.address,
+                netmask: "255.0.0.0".to_owned(),
+                gateway: Some("127.0.0.1".to_owned()),
+                kind: "public".to_owned(),
+            }],
+            v6: Vec::new(),
+        },
+        region: region.map_or_else(|_| former_region(&row.region), |region| region.to_api()),
+        tags: from_json(&row.tags)?,
+        vpc_uuid: String::new(),
+        extra: Some(extra),
+    })
+}
+
+/// A region that was taken out of the configuration while it had machines.
+fn former_region(slug: &str) -> Region {
+    Region {
+        slug: slug.to_owned(),
+        name: slug.to_owned(),
+        features: Vec::new(),
+        available: false,
+        sizes: Vec::new(),
+    }
+}
+
+async fn extra(
+    service: &Service,
+    row: &DropletRow,
+    image: &ImageRow,
+    lang: Lang,
+) -> ApiResult<DropletExtra> {
+    let report = image
+        .report
+        .as_deref()
+        .map(from_json::<Report>)
+        .transpose()?;
+    let acceleration = match service.region(&row.region) {
+        Ok(region) => Some(region.hypervisor.acceleration().await),
+        Err(_) => None,
+    };
+    Ok(DropletExtra {
+        ssh_port: u16::try_from(row.ssh_port).unwrap_or(22),
+        default_user: report
+            .as_ref()
+            .and_then(|report| report.facts.cloud_init.default_user.as_ref())
+            .map(|user| user.value.clone()),
+        acceleration: acceleration
+            .as_ref()
+            .map_or_else(String::new, |a| a.name.to_owned()),
+        acceleration_note: acceleration.and_then(|a| a.fallback_reason),
+        reason: row.reason.clone(),
+        warnings: report.map_or_else(Vec::new, |report| warnings(&report, lang)),
+        console: SerialConsole {
+            path: format!("/v2/droplets/{}/console", row.id),
+            log: format!("/v2/droplets/{}/console/log", row.id),
+        },
+    })
+}
+
+fn warnings(report: &Report, lang: Lang) -> Vec<String> {
+    super::image::sentences(report, lang, &[Outcome::Warning])
+}
+
+/// `GET /v2/droplets`
+pub async fn list(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Language(lang): Language,
+    paging: Paging,
+) -> ApiResult<Json<DropletList>> {
+    let name = paging.filter("name");
+    let (rows, total) = droplet::list(service.db.read(), account.id, name, paging.window()).await?;
+    let (links, meta) = paging.links(total);
+    let mut droplets = Vec::with_capacity(rows.len());
+    for row in rows {
+        droplets.push(to_api(&service, row, lang).await?);
+    }
+    Ok(Json(DropletList {
+        droplets,
+        links,
+        meta,
+    }))
+}
+
+/// `GET /v2/droplets/{id}`
+pub async fn show(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Language(lang): Language,
+    PathId(id): PathId,
+) -> ApiResult<Json<DropletOne>> {
+    let row = droplet::find(service.db.read(), account.id, id).await?;
+    let droplet = to_api(&service, row.ok_or_else(ApiError::not_found)?, lang).await?;
+    Ok(Json(DropletOne { droplet }))
+}
+
+/// `POST /v2/droplets`
+pub async fn create(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Language(lang): Language,
+    BaseUrl(base): BaseUrl,
+    Body(request): Body<CreateDroplet>,
+) -> ApiResult<(StatusCode, Json<CreateDropletAnswer>)> {
+    let names = names(&request)?;
+    check_options(&request)?;
+    let size = known_size(&request.size)?;
+    let ssh_keys = ssh_keys(&service, account.id, &request.ssh_keys).await?;
+
+    let mut tx = service.db.write().await?;
+    let image = usable_image(&mut tx, account.id, &request.image, size).await?;
+    let region = usable_region(&service, &image, request.region.as_deref()).await?;
+    check_limit(&service, &mut tx, account.id, names.len()).await?;
+    let mut rows = Vec::new();
+    for name in names {
+        let (address, ssh_port) = machine::free_address(&service.config.vm, &mut tx).await?;
+        let new = NewDroplet {
+            account: account.id,
+            name,
+            region: &region,
+            size: size.slug,
+            image: image.id,
+            digest: image.digest.as_deref().unwrap_or_default(),
+            address: &address.to_string(),
+            ssh_port,
+            ssh_keys: &db::to_json(&ssh_keys),
+            user_data: request.user_data.as_deref(),
+            tags: &db::to_json(&request.tags),
+        };
+        let row = droplet::insert(&mut tx, &new).await?;
+        let action = insert_action(&mut tx, &row, "create").await?;
+        rows.push((row, action.id));
+    }
+    tx.commit().await?;
+    service.announce("droplet");
+    let answer = answer(&service, rows, request.name.is_some(), &base, lang).await?;
+    Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+async fn answer(
+    service: &Service,
+    rows: Vec<(DropletRow, i64)>,
+    single: bool,
+    base: &str,
+    lang: Lang,
+) -> ApiResult<CreateDropletAnswer> {
+    let mut actions = Vec::new();
+    let mut droplets = Vec::new();
+    for (row, action) in rows {
+        actions.push(CreatedAction {
+            id: Id(action),
+            rel: "create".to_owned(),
+            href: format!("{base}/v2/actions/{action}"),
+        });
+        droplets.push(to_api(service, row, lang).await?);
+    }
+    let links = CreateLinks { actions };
+    Ok(if single {
+        CreateDropletAnswer {
+            droplet: droplets.pop(),
+            droplets: None,
+            links,
+        }
+    } else {
+        CreateDropletAnswer {
+            droplet: None,
+            droplets: Some(droplets),
+            links,
+        }
+    })
+}
+
+fn names(request: &CreateDroplet) -> ApiResult<Vec<&str>> {
+    let names: Vec<&str> = match (&request.name, request.names.as_slice()) {
+        (Some(name), []) => vec![name],
+        (None, names @ [_, ..]) => names.iter().map(String::as_str).collect(),
+        _ => return Err(ApiError::unprocessable("send either `name` or `names`")),
+    };
+    if names.len() > MAX_NAMES {
+        return Err(ApiError::unprocessable(format!(
+            "at most {MAX_NAMES} `names` at once"
+        )));
+    }
+    for name in &names {
+        let ok = !name.is_empty()
+            && name.len() <= 255
+            && !name.starts_with(['-', '.'])
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+        if !ok {
+            return Err(ApiError::unprocessable(
+                "a droplet's name may only hold a-z, A-Z, 0-9, . and -, must begin with a letter or digit, and has 1 to 255 characters",
+            ));
+        }
+    }
+    Ok(names)
+}
+
+/// What the request may carry but cannot have here.
+fn check_options(request: &CreateDroplet) -> ApiResult<()> {
+    if request
+        .user_data
+        .as_ref()
+        .is_some_and(|data| data.len() > MAX_USER_DATA_BYTES)
+    {
+        return Err(ApiError::unprocessable(
+            "`user_data` may have at most 64 KiB",
+        ));
+    }
+    if !request.volumes.is_empty() {
+        return Err(ApiError::unprocessable("`volumes` are not offered here"));
+    }
+    if request
+        .vpc_uuid
+        .as_ref()
+        .is_some_and(|uuid| !uuid.is_empty())
+    {
+        return Err(ApiError::unprocessable(
+            "there is no VPC with this `vpc_uuid`",
+        ));
+    }
+    Ok(())
+}
+
+fn known_size(slug: &str) -> ApiResult<&'static Size> {
+    Size::find(slug).ok_or_else(|| {
+        ApiError::unprocessable(format!(
+            "there is no size `{slug}`; GET /v2/sizes lists them"
+        ))
+    })
+}
+
+async fn ssh_keys(
+    service: &Service,
+    account: i64,
+    wanted: &[IdOrName],
+) -> ApiResult<Vec<(String, String)>> {
+    let mut keys = Vec::new();
+    for which in wanted {
+        let row = key::find(service.db.read(), account, which)
+            .await?
+            .ok_or_else(|| {
+                ApiError::unprocessable(format!("there is no SSH key `{which}` in the account"))
+            })?;
+        keys.push((row.name, row.public_key));
+    }
+    Ok(keys)
+}
+
+async fn usable_image(
+    tx: &mut Tx,
+    account: i64,
+    which: &IdOrName,
+    size: &Size,
+) -> ApiResult<ImageRow> {
+    let missing = || ApiError::unprocessable(format!("there is no image `{which}` in the account"));
+    let IdOrName::Id(id) = which else {
+        return Err(missing());
+    };
+    let row = image::find(&mut **tx, account, *id)
+        .await?
+        .filter(|row| row.deleted_at.is_none())
+        .ok_or_else(missing)?;
+    match row.stage()? {
+        Stage::Available => {}
+        Stage::Failed => {
+            return Err(ApiError::unprocessable(format!(
+                "the import of image {id} failed: {}",
+                row.error_message
+            )));
+        }
+        stage => {
+            return Err(ApiError::unprocessable(format!(
+                "image {id} is not available yet: {}",
+                db::word(stage)
+            )));
+        }
+    }
+    let virtual_size = row.virtual_bytes.map_or(0, from_sql_size);
+    if virtual_size > size.disk_bytes() {
+        return Err(ApiError::unprocessable(format!(
+            "image {id} needs a disk of {virtual_size} bytes, but size `{}` has {} GB; take a larger size",
+            size.slug, size.disk_gb
+        )));
+    }
+    Ok(row)
+}
+
+/// The region that was asked for, by slug or the beginning of one, or the image's first.
+async fn usable_region(
+    service: &Service,
+    image: &ImageRow,
+    wanted: Option<&str>,
+) -> ApiResult<String> {
+    let mut available = Vec::new();
+    for copy in image::regions(service.db.read(), image.id).await? {
+        if copy.status()? == RegionCopyStatus::Available {
+            available.push(copy.region);
+        }
+    }
+    let wanted = wanted.unwrap_or("");
+    if !service
+        .regions
+        .iter()
+        .any(|region| region.slug.starts_with(wanted))
+    {
+        return Err(ApiError::unprocessable(format!(
+            "there is no region `{wanted}`"
+        )));
+    }
+    let exact = available.iter().find(|slug| *slug == wanted);
+    exact
+        .or_else(|| available.iter().find(|slug| slug.starts_with(wanted)))
+        .cloned()
+        .ok_or_else(|| {
+            ApiError::unprocessable(format!(
+                "image {} is not available in region `{wanted}`; it is in: {}",
+                image.id,
+                available.join(", ")
+            ))
+        })
+}
+
+async fn check_limit(service: &Service, tx: &mut Tx, account: i64, more: usize) -> ApiResult<()> {
+    let limit = i64::from(service.config.limits.droplets_per_account);
+    let have = droplet::count(tx, account).await?;
+    if have.saturating_add(i64::try_from(more).unwrap_or(i64::MAX)) > limit {
+        return Err(ApiError::unprocessable(format!(
+            "the account has {have} droplets and may have {limit}"
+        )));
+    }
+    Ok(())
+}
+
+async fn insert_action(tx: &mut Tx, row: &DropletRow, kind: &str) -> db::Result<ActionRow> {
+    let new = NewAction {
+        account: row.account_id,
+        kind,
+        resource_type: "droplet",
+        resource: row.id,
+        region: Some(&row.region),
+        ready: true,
+    };
+    db::action::insert(tx, &new).await
+}
+
+/// `DELETE /v2/droplets/{id}`
+pub async fn delete(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    PathId(id): PathId,
+) -> ApiResult<StatusCode> {
+    let mut tx = service.db.write().await?;
+    let row = droplet::find(&mut *tx, account.id, id)
+        .await?
+        .ok_or_else(ApiError::not_found)?;
+    droplet::delete(&mut tx, id).await?;
+    insert_action(&mut tx, &row, "destroy").await?;
+    tx.commit().await?;
+    service.announce("droplet");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v2/droplets/{id}/actions`
+pub async fn act(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    PathId(id): PathId,
+    Body(request): Body<DropletAction>,
+) -> ApiResult<(StatusCode, Json<ActionOne>)> {
+    if !matches!(request.kind.as_str(), "power_on" | "power_off") {
+        return Err(ApiError::unprocessable(format!(
+            "`type` is `{}`; droplets know `power_on` and `power_off`",
+            request.kind
+        )));
+    }
+    let mut tx = service.db.write().await?;
+    let row = droplet::find(&mut *tx, account.id, id)
+        .await?
+        .ok_or_else(ApiError::not_found)?;
+    let mut action = insert_action(&mut tx, &row, &request.kind).await?;
+    if row.status()? == DropletStatus::Active && request.kind == "power_on" {
+        db::action::finish(&mut tx, action.id, None).await?;
+        action = db::action::find(&mut *tx, account.id, action.id)
+            .await?
+            .unwrap_or(action);
+    }
+    tx.commit().await?;
+    service.announce("droplet");
+    let action = super::action::to_api(&service, action)?;
+    Ok((StatusCode::CREATED, Json(ActionOne { action })))
+}

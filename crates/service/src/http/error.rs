@@ -1,0 +1,182 @@
+//! Error answers. Handlers return [`ApiError`]; the body is written by [`finish`], the outermost
+//! layer, because only there is the request id known. Faults of ours are logged once, with that
+//! id, and shown without their cause.
+
+use abbild_api::{ErrorBody, ErrorId};
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+/// The header that carries the request id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An error answer in the making.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    status: StatusCode,
+    id: ErrorId,
+    message: String,
+    /// What happened, for the log only.
+    cause: Option<String>,
+}
+
+/// What a handler returns.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    fn new(status: StatusCode, id: ErrorId, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            id,
+            message: message.into(),
+            cause: None,
+        }
+    }
+
+    /// 400
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorId::BadRequest, message)
+    }
+
+    /// 401
+    pub fn unauthorized() -> Self {
+        let message = "Unable to authenticate you.";
+        Self::new(StatusCode::UNAUTHORIZED, ErrorId::Unauthorized, message)
+    }
+
+    /// 404
+    pub fn not_found() -> Self {
+        let message = "The resource you were accessing could not be found.";
+        Self::new(StatusCode::NOT_FOUND, ErrorId::NotFound, message)
+    }
+
+    /// 405
+    pub fn method_not_allowed() -> Self {
+        let message = "This path does not support the method.";
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorId::MethodNotAllowed,
+            message,
+        )
+    }
+
+    /// 409
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, ErrorId::Conflict, message)
+    }
+
+    /// 412
+    pub fn precondition_failed(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            ErrorId::PreconditionFailed,
+            message,
+        )
+    }
+
+    /// 413
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorId::PayloadTooLarge,
+            message,
+        )
+    }
+
+    /// 415
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorId::UnsupportedMediaType,
+            message,
+        )
+    }
+
+    /// 422
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorId::UnprocessableEntity,
+            message,
+        )
+    }
+
+    /// 500
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        let message = "The service failed; its operator finds the cause under the request id.";
+        let mut error = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorId::ServerError,
+            message,
+        );
+        error.cause = Some(format!("{cause:#}"));
+        error
+    }
+
+    /// 507, or 500 for any other failure to write what was received.
+    pub fn writing(error: &std::io::Error) -> Self {
+        if matches!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        ) {
+            let message = "The service has no room left; continue the upload later.";
+            return Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                ErrorId::InsufficientStorage,
+                message,
+            );
+        }
+        Self::internal(error)
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<anyhow::Error> for ApiError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives every answer a request id, and every error its body.
+pub async fn finish(request: Request, next: Next) -> Response {
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        if let Some(cause) = &error.cause {
+            tracing::error!(%request_id, %method, path, cause, "a request failed");
+        }
+        let body = Json(ErrorBody {
+            id: error.id,
+            message: error.message,
+            request_id: Some(request_id.clone()),
+        });
+        let headers = std::mem::take(response.headers_mut());
+        response = (error.status, body).into_response();
+        response.headers_mut().extend(headers);
+        response
+            .headers_mut()
+            .remove(axum::http::header::CONTENT_LENGTH);
+    }
+    tracing::debug!(%request_id, %method, path, %status, "answered");
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}

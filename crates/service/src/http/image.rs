@@ -1,0 +1,446 @@
+//! `/v2/images`: creating an image from an upload, looking at it, giving it further regions.
+
+use std::sync::Arc;
+
+use abbild_api::{
+    ActionOne, CreateImage, Id, Image, ImageAction, ImageExtra, ImageList, ImageOne, ImageStatus,
+    Progress, RegionCopy, RegionCopyStatus, Stage, UpdateImage, distribution_or_unknown,
+};
+use abbild_guest::{Lang, Outcome, Report};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use super::action::timestamp;
+use super::{ApiError, ApiResult, Body, Language, Paging, PathId};
+use crate::auth::Caller;
+use crate::db::action::{ActionRow, NewAction};
+use crate::db::image::{self, ImageRow, NewImage};
+use crate::db::upload::{self, UploadRow};
+use crate::db::{self, Tx, from_json, from_sql_size};
+use crate::{Service, region};
+
+const GIB: u64 = 1 << 30;
+
+/// What the owner of an image should know of.
+const UNMET: [Outcome; 2] = [Outcome::Warning, Outcome::Failure];
+
+/// `row` on the wire, with sentences in `lang`.
+pub async fn to_api(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<Image> {
+    let stage = row.stage()?;
+    let copies = image::regions(service.db.read(), row.id).await?;
+    let open = db::action::open(service.db.read(), "image", row.id).await?;
+    let mut regions = Vec::new();
+    let mut region_copies = Vec::new();
+    for copy in copies {
+        let status = copy.status()?;
+        if status == RegionCopyStatus::Available {
+            regions.push(copy.region.clone());
+        }
+        region_copies.push(RegionCopy {
+            progress: progress(&open, "transfer", Some(&copy.region)),
+            slug: copy.region,
+            status,
+            reason: copy.reason,
+        });
+    }
+    let report = row.report.as_deref().map(from_json::<Report>).transpose()?;
+    let upload = match &row.upload_id {
+        Some(id) => upload::find(service.db.read(), row.account_id, id).await?,
+        None => None,
+    };
+    let virtual_size = row.virtual_bytes.map(from_sql_size);
+    let extra = ImageExtra {
+        stage,
+        progress: stage_progress(stage, upload.as_ref(), &open),
+        verdict: report.as_ref().map(|r| r.verdict.as_str().to_owned()),
+        findings: report
+            .as_ref()
+            .map_or_else(Vec::new, |r| sentences(r, lang, &UNMET)),
+        digest: row.digest.map(|digest| format!("sha256:{digest}")),
+        format: row.format,
+        virtual_size,
+        upload: row.upload_id,
+        regions: region_copies,
+    };
+    Ok(Image {
+        id: Id(row.id),
+        name: row.name,
+        kind: "custom".to_owned(),
+        distribution: row.distribution,
+        slug: None,
+        public: false,
+        regions,
+        created_at: timestamp(row.created_at),
+        min_disk_size: i64::try_from(virtual_size.unwrap_or(0).div_ceil(GIB)).unwrap_or(i64::MAX),
+        size_gigabytes: gigabytes(row.stored_bytes),
+        description: row.description,
+        tags: from_json(&row.tags)?,
+        status: status(stage),
+        error_message: row.error_message,
+        extra: Some(extra),
+    })
+}
+
+/// Hundredths are what people read.
+fn gigabytes(bytes: Option<i64>) -> f64 {
+    #[allow(clippy::cast_precision_loss)] // a size for people
+    let gigabytes = bytes.unwrap_or(0) as f64 / GIB as f64;
+    (gigabytes * 100.0).round() / 100.0
+}
+
+fn status(stage: Stage) -> ImageStatus {
+    match stage {
+        Stage::Receiving => ImageStatus::New,
+        Stage::Available => ImageStatus::Available,
+        Stage::Failed | Stage::Deleted => ImageStatus::Deleted,
+        _ => ImageStatus::Pending,
+    }
+}
+
+fn stage_progress(
+    stage: Stage,
+    upload: Option<&UploadRow>,
+    open: &[ActionRow],
+) -> Option<Progress> {
+    if stage == Stage::Receiving {
+        return upload.map(|upload| Progress {
+            done: from_sql_size(upload.received_bytes),
+            total: from_sql_size(upload.length_bytes),
+        });
+    }
+    progress(open, "create", None)
+}
+
+fn progress(open: &[ActionRow], kind: &str, region: Option<&str>) -> Option<Progress> {
+    let action = open
+        .iter()
+        .find(|a| a.kind == kind && (region.is_none() || a.region.as_deref() == region))?;
+    let (done, total) = action.progress_done.zip(action.progress_total)?;
+    Some(Progress {
+        done: from_sql_size(done),
+        total: from_sql_size(total),
+    })
+}
+
+/// One line per requirement with one of these outcomes.
+pub fn sentences(report: &Report, lang: Lang, outcomes: &[Outcome]) -> Vec<String> {
+    report
+        .findings
+        .iter()
+        .filter(|finding| outcomes.contains(&finding.outcome))
+        .map(|finding| format!("{}: {}", finding.title(lang), finding.text(lang)))
+        .collect()
+}
+
+/// `GET /v2/images`
+pub async fn list(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Language(lang): Language,
+    paging: Paging,
+) -> ApiResult<Json<ImageList>> {
+    // There are no public images, so lists of them are empty.
+    let (rows, total) = if paging.filter("type").is_some() {
+        (Vec::new(), 0)
+    } else {
+        image::list(service.db.read(), account.id, paging.window()).await?
+    };
+    let (links, meta) = paging.links(total);
+    let mut images = Vec::with_capacity(rows.len());
+    for row in rows {
+        images.push(to_api(&service, row, lang).await?);
+    }
+    Ok(Json(ImageList {
+        images,
+        links,
+        meta,
+    }))
+}
+
+/// `GET /v2/images/{id}`; a deleted image answers as `deleted` for a while.
+pub async fn show(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Language(lang): Language,
+    PathId(id): PathId,
+) -> ApiResult<Json<ImageOne>> {
+    let row = image::find(service.db.read(), account.id, id).await?;
+    let row = row.ok_or_else(ApiError::not_found)?;
+    let keep = i64::from(service.config.limits.tombstone_minutes) * 60;
+    if row.deleted_at.is_some_and(|at| at + keep <= db::now()) {
+        return Err(ApiError::not_found());
+    }
+    let image = to_api(&service, row, lang).await?;
+    Ok(Json(ImageOne { image }))
+}
+
+/// `GET /v2/images/{id}/report`
+pub async fn report(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Language(lang): Language,
+    PathId(id): PathId,
+) -> ApiResult<Json<Value>> {
+    let row = live(&service, account.id, id).await?;
+    let report = row
+        .report
+        .ok_or_else(|| ApiError::conflict("the image has not been checked yet"))?;
+    Ok(Json(from_json::<Report>(&report)?.to_json(lang)))
+}
+
+async fn live(service: &Service, account: i64, id: i64) -> ApiResult<ImageRow> {
+    image::find(service.db.read(), account, id)
+        .await?
+        .filter(|row| row.deleted_at.is_none())
+        .ok_or_else(ApiError::not_found)
+}
+
+/// `POST /v2/images`
+pub async fn create(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Language(lang): Language,
+    Body(request): Body<CreateImage>,
+) -> ApiResult<(StatusCode, Json<ImageOne>)> {
+    let regions = wanted_regions(&service, &request)?;
+    let upload_id = request.upload.as_deref().ok_or_else(|| {
+        ApiError::unprocessable(
+            "`upload` is missing: send the bytes to /v2/uploads first; import by `url` is not offered",
+        )
+    })?;
+    if request.name.trim().is_empty() || request.name.len() > 255 {
+        return Err(ApiError::unprocessable(
+            "`name` must have 1 to 255 characters",
+        ));
+    }
+    let mut tx = service.db.write().await?;
+    let upload = upload::find(&mut *tx, account.id, upload_id)
+        .await?
+        .ok_or_else(|| ApiError::unprocessable(format!("there is no upload `{upload_id}`")))?;
+    if image::by_upload(&mut tx, upload_id).await?.is_some() {
+        return Err(ApiError::unprocessable(format!(
+            "upload `{upload_id}` already belongs to an image"
+        )));
+    }
+    let complete = upload.is_complete();
+    let distribution = request.distribution.as_deref().unwrap_or("Unknown");
+    let id = image::insert(
+        &mut tx,
+        &NewImage {
+            account: account.id,
+            name: request.name.trim(),
+            description: &request.description,
+            distribution: distribution_or_unknown(distribution),
+            tags: &db::to_json(&request.tags),
+            upload: upload_id,
+            stage: if complete {
+                Stage::Queued
+            } else {
+                Stage::Receiving
+            },
+        },
+    )
+    .await?;
+    insert_actions(&mut tx, account.id, id, &regions, complete).await?;
+    let row = image::get(&mut tx, id).await?;
+    tx.commit().await?;
+    service.announce("image");
+    let image = to_api(&service, row, lang).await?;
+    Ok((StatusCode::ACCEPTED, Json(ImageOne { image })))
+}
+
+/// The import into the first region, and a transfer for each further one, which waits for it.
+async fn insert_actions(
+    tx: &mut Tx,
+    account: i64,
+    image: i64,
+    regions: &[String],
+    ready: bool,
+) -> ApiResult<()> {
+    for (index, region) in regions.iter().enumerate() {
+        image::set_region(tx, image, region, RegionCopyStatus::Pending, None).await?;
+        let new = NewAction {
+            account,
+            kind: if index == 0 { "create" } else { "transfer" },
+            resource_type: "image",
+            resource: image,
+            region: Some(region),
+            ready: ready && index == 0,
+        };
+        db::action::insert(tx, &new).await?;
+    }
+    Ok(())
+}
+
+fn wanted_regions(service: &Service, request: &CreateImage) -> ApiResult<Vec<String>> {
+    let mut regions: Vec<String> = Vec::new();
+    for slug in request.region.iter().chain(&request.regions) {
+        known_region(service, slug)?;
+        if !regions.contains(slug) {
+            regions.push(slug.clone());
+        }
+    }
+    if regions.is_empty() {
+        return Err(ApiError::unprocessable("`region` is missing"));
+    }
+    Ok(regions)
+}
+
+fn known_region(service: &Service, slug: &str) -> ApiResult<()> {
+    let slugs: Vec<_> = service.regions.iter().map(|r| r.slug.as_str()).collect();
+    if slugs.contains(&slug) {
+        return Ok(());
+    }
+    Err(ApiError::unprocessable(format!(
+        "there is no region `{slug}`; there are {}",
+        slugs.join(", ")
+    )))
+}
+
+/// `PUT /v2/images/{id}`
+pub async fn update(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Language(lang): Language,
+    PathId(id): PathId,
+    Body(request): Body<UpdateImage>,
+) -> ApiResult<Json<ImageOne>> {
+    let mut row = live(&service, account.id, id).await?;
+    if let Some(name) = request.name {
+        if name.trim().is_empty() || name.len() > 255 {
+            return Err(ApiError::unprocessable(
+                "`name` must have 1 to 255 characters",
+            ));
+        }
+        row.name = name.trim().to_owned();
+    }
+    row.description = request.description.unwrap_or(row.description);
+    if let Some(distribution) = request.distribution {
+        row.distribution = distribution_or_unknown(&distribution).to_owned();
+    }
+    let mut tx = service.db.write().await?;
+    image::update(&mut tx, &row).await?;
+    tx.commit().await?;
+    let image = to_api(&service, row, lang).await?;
+    Ok(Json(ImageOne { image }))
+}
+
+/// `DELETE /v2/images/{id}`
+pub async fn delete(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    PathId(id): PathId,
+) -> ApiResult<StatusCode> {
+    let mut tx = service.db.write().await?;
+    let row = image::find(&mut *tx, account.id, id).await?;
+    let row = row.ok_or_else(ApiError::not_found)?;
+    if row.deleted_at.is_some() {
+        return Err(ApiError::unprocessable(
+            "Image Can not delete an already deleted image.",
+        ));
+    }
+    if let Some(upload) = &row.upload_id {
+        upload::delete(&mut tx, upload).await?;
+    }
+    image::delete(&mut tx, id).await?;
+    tx.commit().await?;
+
+    let running = db::action::open(service.db.read(), "image", id).await?;
+    for action in &running {
+        service.cancel(action.id);
+    }
+    let mut tx = service.db.write().await?;
+    db::action::fail_open(&mut tx, "image", id, "the image was deleted").await?;
+    tx.commit().await?;
+    if let Some(upload) = &row.upload_id {
+        service
+            .uploads
+            .remove_file(upload)
+            .map_err(ApiError::internal)?;
+    }
+    if let Some(digest) = row.digest {
+        // Waits for running copies; a sweep at the next start makes up for one that is missed.
+        let service = service.clone();
+        tokio::spawn(async move {
+            if let Err(error) = region::sweep(&service, Some(&digest)).await {
+                tracing::error!(%error, digest, "removing an image from the stores failed");
+            }
+        });
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v2/images/{id}/actions`: `transfer` makes the image available in a further region.
+pub async fn act(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    PathId(id): PathId,
+    Body(request): Body<ImageAction>,
+) -> ApiResult<(StatusCode, Json<ActionOne>)> {
+    if request.kind != "transfer" {
+        return Err(ApiError::unprocessable(format!(
+            "`type` is `{}`; images know `transfer`",
+            request.kind
+        )));
+    }
+    let region = request
+        .region
+        .ok_or_else(|| ApiError::unprocessable("`region` is missing"))?;
+    known_region(&service, &region)?;
+    let mut tx = service.db.write().await?;
+    let row = image::find(&mut *tx, account.id, id)
+        .await?
+        .filter(|row| row.deleted_at.is_none())
+        .ok_or_else(ApiError::not_found)?;
+    if row.stage()? == Stage::Failed {
+        return Err(ApiError::unprocessable(format!(
+            "the image cannot be copied, because its import failed: {}",
+            row.error_message
+        )));
+    }
+    let action = transfer(&mut tx, &row, &region).await?;
+    tx.commit().await?;
+    service.announce("image");
+    let action = super::action::to_api(&service, action)?;
+    Ok((StatusCode::CREATED, Json(ActionOne { action })))
+}
+
+/// A transfer that is under way or done already is not begun twice.
+async fn transfer(tx: &mut Tx, row: &ImageRow, region: &str) -> ApiResult<ActionRow> {
+    let present = image::region(tx, row.id, region).await?;
+    let status = present.map(|copy| copy.status()).transpose()?;
+    let underway = matches!(
+        status,
+        Some(RegionCopyStatus::Pending | RegionCopyStatus::Copying)
+    );
+    if underway {
+        let open = db::action::open(&mut **tx, "image", row.id).await?;
+        if let Some(action) = open
+            .into_iter()
+            .find(|a| a.region.as_deref() == Some(region))
+        {
+            return Ok(action);
+        }
+    }
+    let done = status == Some(RegionCopyStatus::Available);
+    if !done {
+        image::set_region(tx, row.id, region, RegionCopyStatus::Pending, None).await?;
+    }
+    let new = NewAction {
+        account: row.account_id,
+        kind: "transfer",
+        resource_type: "image",
+        resource: row.id,
+        region: Some(region),
+        ready: row.stage()? == Stage::Available,
+    };
+    let action = db::action::insert(tx, &new).await?;
+    if done {
+        db::action::finish(tx, action.id, None).await?;
+    }
+    Ok(db::action::find(&mut **tx, row.account_id, action.id)
+        .await?
+        .unwrap_or(action))
+}

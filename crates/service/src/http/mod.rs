@@ -1,0 +1,144 @@
+//! The HTTP API: one file per resource, and the router that names every path.
+//!
+//! Handlers read and move rows and answer at once; long work is left to `jobs`. Objects of other
+//! accounts do not exist for a caller.
+
+mod account;
+mod action;
+mod console;
+mod droplet;
+mod error;
+mod extract;
+mod image;
+mod key;
+mod region;
+pub mod upload;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, Method, header};
+use axum::middleware::from_fn;
+use axum::routing::{get, patch, post};
+use tower_http::cors::{Any, CorsLayer};
+
+pub use error::{ApiError, ApiResult};
+use extract::{BaseUrl, Body, Language, Paging, PathId, Which};
+
+use crate::Service;
+
+/// Larger than any JSON body that makes sense: user data is at most 64 KiB.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// Every path of the API.
+pub fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/v2/account", get(account::show))
+        .route("/v2/account/keys", get(key::list).post(key::create))
+        .route(
+            "/v2/account/keys/{which}",
+            get(key::show).put(key::update).delete(key::delete),
+        )
+        .route("/v2/regions", get(region::list))
+        .route("/v2/sizes", get(region::sizes))
+        .route("/v2/actions", get(action::list))
+        .route("/v2/actions/{id}", get(action::show))
+        .route("/v2/images", get(image::list).post(image::create))
+        .route(
+            "/v2/images/{id}",
+            get(image::show).put(image::update).delete(image::delete),
+        )
+        .route("/v2/images/{id}/report", get(image::report))
+        .route(
+            "/v2/images/{id}/actions",
+            get(action::of_image).post(image::act),
+        )
+        .route(
+            "/v2/images/{id}/actions/{action}",
+            get(action::of_image_one),
+        )
+        .route("/v2/droplets", get(droplet::list).post(droplet::create))
+        .route(
+            "/v2/droplets/{id}",
+            get(droplet::show).delete(droplet::delete),
+        )
+        .route(
+            "/v2/droplets/{id}/actions",
+            get(action::of_droplet).post(droplet::act),
+        )
+        .route(
+            "/v2/droplets/{id}/actions/{action}",
+            get(action::of_droplet_one),
+        )
+        .route("/v2/droplets/{id}/console", get(console::attach))
+        .route("/v2/droplets/{id}/console/log", get(console::log))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .merge(uploads())
+        .fallback(async || ApiError::not_found())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(cors())
+        .layer(from_fn(error::finish))
+        .with_state(service)
+}
+
+/// Bodies of uploads are streams of any length.
+fn uploads() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v2/uploads", post(upload::create).options(upload::options))
+        .route(
+            "/v2/uploads/{id}",
+            patch(upload::append)
+                .head(upload::head)
+                .delete(upload::delete)
+                .post(upload::overridden)
+                .options(upload::options),
+        )
+        .layer(DefaultBodyLimit::disable())
+}
+
+/// Lets pages of other origins use the API; they need a token all the same.
+fn cors() -> CorsLayer {
+    let methods = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    let exposed = ["location", "x-request-id", "upload-offset", "upload-length"]
+        .into_iter()
+        .chain([
+            "upload-expires",
+            "tus-resumable",
+            "tus-version",
+            "tus-extension",
+            "tus-max-size",
+        ]);
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(methods)
+        // Named one by one: a wildcard would not cover `authorization`.
+        .allow_headers(
+            [
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::ACCEPT_LANGUAGE,
+            ]
+            .into_iter()
+            .chain(
+                [
+                    "tus-resumable",
+                    "upload-length",
+                    "upload-offset",
+                    "upload-metadata",
+                    "x-http-method-override",
+                ]
+                .into_iter()
+                .map(HeaderName::from_static),
+            )
+            .collect::<Vec<_>>(),
+        )
+        .expose_headers(exposed.map(HeaderName::from_static).collect::<Vec<_>>())
+}

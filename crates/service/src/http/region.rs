@@ -1,0 +1,46 @@
+//! `/v2/regions` and `/v2/sizes`: what there is to choose from.
+
+use std::sync::Arc;
+
+use abbild_api::{RegionList, SizeList};
+use axum::Json;
+use axum::extract::State;
+
+use super::Paging;
+use crate::Service;
+use crate::auth::Caller;
+use crate::size::SIZES;
+
+/// `GET /v2/regions`
+pub async fn list(
+    State(service): State<Arc<Service>>,
+    _: Caller,
+    paging: Paging,
+) -> Json<RegionList> {
+    let all = service
+        .regions
+        .iter()
+        .map(|region| region.to_api())
+        .collect();
+    let (regions, links, meta) = paging.cut(all);
+    Json(RegionList {
+        regions,
+        links,
+        meta,
+    })
+}
+
+/// `GET /v2/sizes`
+pub async fn sizes(
+    State(service): State<Arc<Service>>,
+    _: Caller,
+    paging: Paging,
+) -> Json<SizeList> {
+    let slugs: Vec<_> = service.regions.iter().map(|r| r.slug.clone()).collect();
+    let all = SIZES
+        .iter()
+        .map(|size| size.to_api(slugs.clone()))
+        .collect();
+    let (sizes, links, meta) = paging.cut(all);
+    Json(SizeList { sizes, links, meta })
+}

@@ -1,0 +1,264 @@
+//! An import: from an upload that is complete to an image that machines can boot from.
+//!
+//! ```text
+//!   queued ─▶ unpacking ─▶ checking ─▶ encoding ─▶ storing ─▶ available
+//!     │           │            │           │          │
+//!     └───────────┴────────────┴───────────┴──────────┴──────▶ failed(reason)
+//! ```
+//!
+//! `unpacking` happens only to gzip and bzip2. Each step reads what the one before it left and
+//! writes something of its own, so an import that was interrupted begins again from the upload and
+//! ends in the same image: the canonical form depends on nothing but the content. The upload and
+//! the staging file are removed when the import ends, whichever way.
+//!
+//! The steps that touch the bytes are in [`steps`] and block; this module moves the rows.
+
+mod steps;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use abbild_api::{RegionCopyStatus, Stage};
+use abbild_convert::Encoded;
+use abbild_disk::Disk;
+use abbild_guest::{Checked, Container, Context as CheckContext, Lang, Limits, Report, Verdict};
+use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
+
+use crate::Service;
+use crate::db::action::ActionRow;
+use crate::db::{self, image, sql_size};
+use crate::jobs::JobContext;
+use crate::region::Region;
+
+/// Carries out the `create` of an image.
+///
+/// # Errors
+/// With the reason for its owner, when the image is refused or anything on the way fails.
+pub async fn run(
+    service: &Arc<Service>,
+    action: &ActionRow,
+    job: &JobContext,
+) -> anyhow::Result<()> {
+    let id = action.resource_id;
+    let mut tx = service.db.write().await?;
+    let upload = image::get(&mut tx, id).await?.upload_id;
+    tx.commit().await?;
+    let upload = upload.context("the image has no upload")?;
+    let region = service.region(
+        action
+            .region
+            .as_deref()
+            .context("an import names a region")?,
+    )?;
+
+    let staging = Staging::new(service, id);
+    let source = unpack(service, id, job, &upload, &staging).await?;
+    let disk = check(service, id, job, source).await?;
+    let (file, encoded) = encode(service, id, job, region, disk).await?;
+    publish(service, action, region, file, &encoded).await?;
+    drop(staging);
+    service.uploads.remove_file(&upload)?;
+    service.announce("image"); // the transfers that waited
+    Ok(())
+}
+
+/// The plain disk image of an upload, and what was peeled off to get it.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    container: Container,
+}
+
+/// The staging file of one import; removed when the import ends.
+#[derive(Debug)]
+struct Staging(PathBuf);
+
+impl Staging {
+    fn new(service: &Service, image: i64) -> Self {
+        Self(service.config.data.join("staging").join(image.to_string()))
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        match std::fs::remove_file(&self.0) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::error!(path = %self.0.display(), %error, "removing a staging file failed");
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn unpack(
+    service: &Service,
+    id: i64,
+    job: &JobContext,
+    upload: &str,
+    staging: &Staging,
+) -> anyhow::Result<Source> {
+    let path = service.uploads.path(upload);
+    let (path, compression) = blocking(move || steps::detect(&path)).await?;
+    let file_size = std::fs::metadata(&path)
+        .context("reading the upload")?
+        .len();
+    let mut source = Source {
+        path,
+        container: Container {
+            file_size: Some(file_size),
+            ..Container::default()
+        },
+    };
+    let Some(compression) = compression else {
+        return Ok(source);
+    };
+    enter(service, id, job, Stage::Unpacking).await?;
+    source.container.layers = vec![compression.to_string()];
+    let (from, to) = (source.path.clone(), staging.0.clone());
+    let limit = service.config.limits.max_virtual_size;
+    let job = job.clone();
+    source.path = blocking(move || steps::unpack(&from, to, limit, &job)).await?;
+    Ok(source)
+}
+
+async fn check(
+    service: &Service,
+    id: i64,
+    job: &JobContext,
+    source: Source,
+) -> anyhow::Result<Arc<steps::FileImage>> {
+    enter(service, id, job, Stage::Checking).await?;
+    let context = CheckContext {
+        container: source.container,
+        limits: Limits {
+            max_virtual_size: service.config.limits.max_virtual_size,
+        },
+        severities: service.config.requirements.clone(),
+    };
+    let path = source.path;
+    let Checked { report, disk } = blocking(move || steps::check(&path, context)).await?;
+    let container = &report.facts.container;
+    let mut tx = service.db.write().await?;
+    image::set_report(
+        &mut tx,
+        id,
+        &format_name(container),
+        container.virtual_size.map(sql_size),
+        &db::to_json(&report),
+    )
+    .await?;
+    tx.commit().await?;
+    match disk {
+        Ok(disk) if report.verdict != Verdict::Refused => Ok(disk),
+        _ => bail!("{}", refusal(&report)),
+    }
+}
+
+/// For example `raw+gzip`.
+fn format_name(container: &Container) -> String {
+    let mut name = container
+        .format
+        .clone()
+        .unwrap_or_else(|| "unknown".to_owned());
+    for layer in container.layers.iter().rev() {
+        name.push('+');
+        name.push_str(layer);
+    }
+    name
+}
+
+/// Every failed requirement, in one sentence.
+fn refusal(report: &Report) -> String {
+    let failed: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.outcome == abbild_guest::Outcome::Failure)
+        .map(|finding| format!("{}: {}", finding.rule, finding.text(Lang::En)))
+        .collect();
+    format!(
+        "the image does not meet the requirements: {}",
+        failed.join("; ")
+    )
+}
+
+async fn encode(
+    service: &Service,
+    id: i64,
+    job: &JobContext,
+    region: &Region,
+    disk: Arc<steps::FileImage>,
+) -> anyhow::Result<(NamedTempFile, Encoded)> {
+    enter(service, id, job, Stage::Encoding).await?;
+    tracing::debug!(
+        image.id = id,
+        virtual_size_bytes = disk.virtual_size(),
+        "encoding"
+    );
+    let file = region
+        .store
+        .begin()
+        .context("creating a file in the region's store")?;
+    let job = job.clone();
+    blocking(move || steps::encode(&disk, file, &job)).await
+}
+
+/// Gives the canonical image its name, then lets everybody see it.
+async fn publish(
+    service: &Service,
+    action: &ActionRow,
+    region: &Region,
+    file: NamedTempFile,
+    encoded: &Encoded,
+) -> anyhow::Result<()> {
+    let id = action.resource_id;
+    let mut tx = service.db.write().await?;
+    if !image::set_stage(&mut tx, id, Stage::Storing).await? {
+        bail!("the image was deleted meanwhile");
+    }
+    tx.commit().await?;
+    let digest = hex::encode(encoded.sha256);
+    // From the file's name until a row refers to it, no sweep may come between.
+    let _guard = service.store_guard.read().await;
+    region
+        .store
+        .commit(file, &digest)
+        .context("storing the image")?;
+
+    let mut tx = service.db.write().await?;
+    let row = image::get(&mut tx, id).await?;
+    if row.deleted_at.is_some() {
+        bail!("the image was deleted meanwhile");
+    }
+    if let Some(upload) = &row.upload_id {
+        db::upload::delete(&mut tx, upload).await?;
+    }
+    let (virtual_size, size) = (sql_size(encoded.virtual_size), sql_size(encoded.file_size));
+    image::set_canonical(&mut tx, id, &digest, virtual_size, size).await?;
+    image::set_region(&mut tx, id, &region.slug, RegionCopyStatus::Available, None).await?;
+    image::set_stage(&mut tx, id, Stage::Available).await?;
+    db::action::finish(&mut tx, action.id, None).await?;
+    db::action::make_ready(&mut tx, id, "transfer").await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Begins a stage, unless the image was deleted.
+async fn enter(service: &Service, id: i64, job: &JobContext, stage: Stage) -> anyhow::Result<()> {
+    job.reset();
+    let mut tx = service.db.write().await?;
+    if !image::set_stage(&mut tx, id, stage).await? {
+        bail!("the image was deleted meanwhile");
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Runs a step that blocks away from the threads that answer requests.
+async fn blocking<T: Send + 'static>(
+    step: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(step)
+        .await
+        .context("a step of the import broke off")?
+}

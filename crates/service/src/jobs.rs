@@ -1,0 +1,198 @@
+//! Workers: they carry out actions, one at a time each, and never lose one.
+//!
+//! A worker claims the oldest ready action of its kind by a lease in the database and renews it
+//! while it works. A job is written so that running it again from the start ends in the same
+//! state; after a crash the lease is released at the next start and the job begins anew. A job
+//! that fails moves its image or droplet, and the action, to the failed state with the reason, in
+//! one transaction.
+//!
+//! ```text
+//!             claim                    commit of the job
+//!   ready ──────────▶ leased ───────────────────────────▶ completed
+//!     ▲                 │ └── error ─▶ errored(reason)
+//!     └─ crash, restart ┘     (also after MAX_ATTEMPTS crashes)
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use abbild_api::{DropletStatus, RegionCopyStatus};
+use anyhow::{Context, anyhow, bail};
+
+use crate::db::action::{ActionRow, MAX_ATTEMPTS};
+use crate::db::{self, droplet, image};
+use crate::{Service, import, machine, region};
+
+/// What a job is given beside its action: where to report progress, and whether to stop.
+#[derive(Debug, Clone, Default)]
+pub struct JobContext {
+    done: Arc<AtomicU64>,
+    total: Arc<AtomicU64>,
+    /// Becomes true when the image or machine is deleted.
+    pub cancel: Arc<AtomicBool>,
+}
+
+impl JobContext {
+    /// Reports how far the job is.
+    pub fn progress(&self, progress: abbild_convert::Progress) {
+        self.done.store(progress.done, Ordering::Relaxed);
+        self.total
+            .store(progress.total.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// A new step begins at zero.
+    pub fn reset(&self) {
+        self.done.store(0, Ordering::Relaxed);
+        self.total.store(0, Ordering::Relaxed);
+    }
+
+    fn snapshot(&self) -> (i64, i64) {
+        let load = |a: &AtomicU64| db::sql_size(a.load(Ordering::Relaxed));
+        (load(&self.done), load(&self.total))
+    }
+}
+
+/// Starts the workers: few for images, whose work is heavy, more for machines.
+pub fn start(service: &Arc<Service>) {
+    for (resource_type, count) in [("image", 2), ("droplet", 4)] {
+        for _ in 0..count {
+            tokio::spawn(work(service.clone(), resource_type));
+        }
+    }
+}
+
+async fn work(service: Arc<Service>, resource_type: &'static str) {
+    loop {
+        let woken = service.wake(resource_type).notified();
+        match claim(&service, resource_type).await {
+            Ok(Some(action)) => execute(&service, action).await,
+            Ok(None) => {
+                // The timeout finds jobs whose lease ran out, which nobody announces.
+                let _ = tokio::time::timeout(Duration::from_secs(5), woken).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "claiming a job failed");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn claim(service: &Service, resource_type: &str) -> db::Result<Option<ActionRow>> {
+    let mut tx = service.db.write().await?;
+    let action = db::action::claim(&mut tx, resource_type, &service.instance).await?;
+    tx.commit().await?;
+    Ok(action)
+}
+
+async fn execute(service: &Arc<Service>, action: ActionRow) {
+    let job = JobContext {
+        cancel: service.cancel_flag(&action),
+        ..JobContext::default()
+    };
+    let ticker = tokio::spawn(tick(service.clone(), action.id, job.clone()));
+    tracing::info!(
+        action.id,
+        action.kind,
+        resource.id = action.resource_id,
+        "job begins"
+    );
+    let result = dispatch(service, &action, &job).await;
+    ticker.abort();
+    service.drop_cancel_flag(&action);
+    match result {
+        Ok(()) => tracing::info!(action.id, action.kind, "job is done"),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            tracing::warn!(action.id, action.kind, reason, "job failed");
+            if let Err(error) = fail(service, &action, &reason).await {
+                // The lease runs out and the job is tried again.
+                tracing::error!(action.id, %error, "recording the failure failed");
+            }
+        }
+    }
+}
+
+async fn dispatch(
+    service: &Arc<Service>,
+    action: &ActionRow,
+    job: &JobContext,
+) -> anyhow::Result<()> {
+    if action.attempts > MAX_ATTEMPTS {
+        bail!("the service stopped {MAX_ATTEMPTS} times while it worked on this");
+    }
+    match (action.resource_type.as_str(), action.kind.as_str()) {
+        ("image", "create") => import::run(service, action, job).await,
+        ("image", "transfer") => region::transfer(service, action, job).await,
+        ("droplet", "create") => machine::create(service, action).await,
+        ("droplet", "power_on") => machine::power_on(service, action).await,
+        ("droplet", "power_off") => machine::power_off(service, action).await,
+        ("droplet", "destroy") => machine::destroy(service, action).await,
+        (resource, kind) => Err(anyhow!("no worker knows how to {kind} an {resource}")),
+    }
+}
+
+/// Renews the lease and publishes progress while a job runs.
+async fn tick(service: Arc<Service>, action: i64, job: JobContext) {
+    let mut last = (-1, -1);
+    let mut quiet = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = job.snapshot();
+        quiet += 1;
+        if now == last && quiet < 10 {
+            continue;
+        }
+        (last, quiet) = (now, 0);
+        let renewed = async {
+            let mut tx = service.db.write().await?;
+            let progress = (now != (0, 0)).then_some(now);
+            db::action::renew(&mut tx, action, &service.instance, progress).await?;
+            tx.commit().await
+        };
+        if let Err(error) = renewed.await {
+            tracing::error!(action, %error, "renewing a lease failed");
+        }
+    }
+}
+
+/// Moves everything that a failed job was about to its failed state.
+async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyhow::Result<()> {
+    let mut tx = service.db.write().await?;
+    let id = action.resource_id;
+    let mut upload = None;
+    match (action.resource_type.as_str(), action.kind.as_str()) {
+        ("image", "create") => {
+            upload = image::get(&mut tx, id).await?.upload_id;
+            if let Some(upload) = &upload {
+                db::upload::delete(&mut tx, upload).await?;
+            }
+            image::fail(&mut tx, id, reason).await?;
+            db::action::finish(&mut tx, action.id, Some(reason)).await?;
+            // The further regions that waited for this import.
+            db::action::fail_open(&mut tx, "image", id, "the import failed").await?;
+        }
+        ("image", _) => {
+            let region = action
+                .region
+                .as_deref()
+                .context("a transfer names a region")?;
+            if image::get(&mut tx, id).await?.deleted_at.is_none() {
+                image::set_region(&mut tx, id, region, RegionCopyStatus::Failed, Some(reason))
+                    .await?;
+            }
+            db::action::finish(&mut tx, action.id, Some(reason)).await?;
+        }
+        ("droplet", "create") => {
+            droplet::set_status(&mut tx, id, DropletStatus::Off, Some(reason)).await?;
+            db::action::finish(&mut tx, action.id, Some(reason)).await?;
+        }
+        _ => db::action::finish(&mut tx, action.id, Some(reason)).await?,
+    }
+    tx.commit().await?;
+    if let Some(upload) = upload {
+        service.uploads.remove_file(&upload)?;
+    }
+    Ok(())
+}

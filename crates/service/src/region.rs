@@ -1,0 +1,163 @@
+//! Regions: where images are kept and machines run.
+//!
+//! Regions come from the configuration. Each has a [`Store`] and a hypervisor. A canonical image
+//! in a store belongs to nobody: images and machines refer to it by digest, and [`sweep`] removes
+//! it when the last of them is gone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use abbild_api::RegionCopyStatus;
+use abbild_convert::{Control, copy_verified};
+use anyhow::{Context, anyhow, bail};
+use tempfile::NamedTempFile;
+
+use crate::db::action::ActionRow;
+use crate::db::{self, image};
+use crate::jobs::JobContext;
+use crate::store::Store;
+use crate::vm::qemu::Qemu;
+use crate::{Service, size};
+
+/// One region at work.
+#[derive(Debug)]
+pub struct Region {
+    /// Short name.
+    pub slug: String,
+    /// Name for people.
+    pub name: String,
+    /// Its images.
+    pub store: Store,
+    /// Its machines.
+    pub hypervisor: Qemu,
+}
+
+impl Region {
+    /// On the wire.
+    pub fn to_api(&self) -> abbild_api::Region {
+        abbild_api::Region {
+            slug: self.slug.clone(),
+            name: self.name.clone(),
+            features: vec!["metadata".to_owned(), "image_transfer".to_owned()],
+            available: true,
+            sizes: size::SIZES.iter().map(|s| s.slug.to_owned()).collect(),
+        }
+    }
+}
+
+/// Carries out a `transfer`: copies an available image to a further region.
+///
+/// # Errors
+/// With the reason, when no region has the image or the copy fails.
+pub async fn transfer(
+    service: &Arc<Service>,
+    action: &ActionRow,
+    job: &JobContext,
+) -> anyhow::Result<()> {
+    let id = action.resource_id;
+    let target = action
+        .region
+        .as_deref()
+        .context("a transfer names a region")?;
+    let target = service.region(target)?;
+
+    let mut tx = service.db.write().await?;
+    let row = image::get(&mut tx, id).await?;
+    image::set_region(&mut tx, id, &target.slug, RegionCopyStatus::Copying, None).await?;
+    tx.commit().await?;
+    let digest = row.digest.context("the image has no canonical form")?;
+
+    // A guard is held from finding or storing the file until the region counts as available, so
+    // that no sweep comes between.
+    let guard = service.store_guard.read().await;
+    if target.store.contains(&digest) {
+        return publish(service, action, &target.slug).await;
+    }
+    drop(guard);
+    let source = find_copy(service, id, &digest, &target.slug).await?;
+    let (store, expected, job) = (target.store.clone(), digest.clone(), job.clone());
+    let incoming =
+        tokio::task::spawn_blocking(move || copy(&source, &store, &expected, &job)).await??;
+    let _guard = service.store_guard.read().await;
+    target
+        .store
+        .commit(incoming, &digest)
+        .context("storing the copy")?;
+    publish(service, action, &target.slug).await
+}
+
+/// The file is in the store: the region counts as available, and the action is done.
+async fn publish(service: &Service, action: &ActionRow, region: &str) -> anyhow::Result<()> {
+    let id = action.resource_id;
+    let mut tx = service.db.write().await?;
+    if image::get(&mut tx, id).await?.deleted_at.is_some() {
+        bail!("the image was deleted meanwhile");
+    }
+    image::set_region(&mut tx, id, region, RegionCopyStatus::Available, None).await?;
+    db::action::finish(&mut tx, action.id, None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A file of the image in any region that has it.
+async fn find_copy(
+    service: &Service,
+    image: i64,
+    digest: &str,
+    target: &str,
+) -> anyhow::Result<PathBuf> {
+    for row in image::regions(service.db.read(), image).await? {
+        if row.region == target || row.status()? != RegionCopyStatus::Available {
+            continue;
+        }
+        if let Ok(region) = service.region(&row.region)
+            && region.store.contains(digest)
+        {
+            return Ok(region.store.path(digest));
+        }
+    }
+    Err(anyhow!(
+        "no region holds sha256:{digest}; upload the image again"
+    ))
+}
+
+fn copy(
+    source: &Path,
+    store: &Store,
+    digest: &str,
+    job: &JobContext,
+) -> anyhow::Result<NamedTempFile> {
+    let from =
+        std::fs::File::open(source).with_context(|| format!("opening {}", source.display()))?;
+    let incoming = store
+        .begin()
+        .context("creating a file in the region's store")?;
+    let mut expected = [0; 32];
+    hex::decode_to_slice(digest, &mut expected)?;
+    let progress = |p: abbild_convert::Progress| job.progress(p);
+    let control = Control::none()
+        .with_progress(&progress)
+        .with_cancel(&job.cancel);
+    copy_verified(&from, incoming.as_file(), &expected, &control)?;
+    Ok(incoming)
+}
+
+/// Removes canonical images that nothing refers to: `digest` alone, or all of them.
+pub async fn sweep(service: &Service, digest: Option<&str>) -> anyhow::Result<()> {
+    let _alone = service.store_guard.write().await;
+    for region in &service.regions {
+        let digests = match digest {
+            Some(digest) => vec![digest.to_owned()],
+            None => region.store.digests()?,
+        };
+        for digest in digests {
+            if !image::is_needed(service.db.read(), &region.slug, &digest).await? {
+                region
+                    .store
+                    .remove(&digest)
+                    .with_context(|| format!("removing {digest} from {}", region.slug))?;
+            }
+        }
+    }
+    Ok(())
+}

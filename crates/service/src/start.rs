@@ -1,0 +1,182 @@
+//! Starting and stopping: what happens before the first request and after the last.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::sync::{Notify, RwLock};
+
+use crate::config::{Config, RegionConfig};
+use crate::db::{self, Db, account, action};
+use crate::region::{self, Region};
+use crate::store::Store;
+use crate::uploads::Uploads;
+use crate::vm::qemu::Qemu;
+use crate::{Service, auth, http, jobs, machine};
+
+/// What the operator is told once the service answers requests.
+#[derive(Debug)]
+pub struct Started {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The token of the first account, at the first start only.
+    pub first_token: Option<String>,
+}
+
+/// Runs the service until `stop` is ready. `ready` is called once, when requests are answered.
+///
+/// # Errors
+/// When the data directory is in use or unusable, or the address cannot be listened on.
+pub async fn serve(
+    config: Config,
+    stop: impl Future<Output = ()> + Send + 'static,
+    ready: impl FnOnce(&Started),
+) -> anyhow::Result<()> {
+    let _lock = lock(&config.data)?;
+    let listener = tokio::net::TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listening on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let (service, first_token) = open(config).await?;
+    let service = Arc::new(service);
+    jobs::start(&service);
+    tokio::spawn(machine::watch(service.clone()));
+    tokio::spawn(tidy(service.clone()));
+    let router = http::router(service);
+    ready(&Started {
+        address,
+        first_token,
+    });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop)
+        .await
+        .context("serving requests")
+}
+
+/// A further token for the first account, made while the service is stopped or running.
+///
+/// # Errors
+/// When there is no database yet.
+pub async fn new_token(config: &Config) -> anyhow::Result<String> {
+    let path = config.data.join("abbild.db");
+    if !path.exists() {
+        bail!("{} does not exist; start the service once", path.display());
+    }
+    let db = Db::open(&path).await?;
+    let mut tx = db.write().await?;
+    let Some(account) = account::first(&mut tx).await? else {
+        bail!("there is no account yet; start the service once");
+    };
+    let token = auth::generate()?;
+    account::insert_token(
+        &mut tx,
+        account.id,
+        "made by an operator",
+        &auth::hash(&token),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(token)
+}
+
+/// Keeps a second service away from the same data.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    fs::create_dir_all(data).with_context(|| format!("creating {}", data.display()))?;
+    restrict(data)?;
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("another service is using {}", data.display())
+        }
+        Err(fs::TryLockError::Error(e)) => {
+            Err(e).with_context(|| format!("locking {}", path.display()))
+        }
+    }
+}
+
+/// Images and keys are nobody else's business.
+fn restrict(directory: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("restricting access to {}", directory.display()))
+}
+
+async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
+    let db = Db::open(&config.data.join("abbild.db"))
+        .await
+        .context("opening the database")?;
+    let first_token = first_account(&db).await?;
+    let mut tx = db.write().await?;
+    action::release_all(&mut tx).await?;
+    tx.commit().await?;
+
+    let staging = config.data.join("staging");
+    if staging.exists() {
+        // Imports begin again from the upload.
+        fs::remove_dir_all(&staging).context("emptying the staging directory")?;
+    }
+    fs::create_dir_all(&staging)?;
+    let uploads = Uploads::open(&config.data.join("uploads"))?;
+    uploads.remove_unknown(&db::upload::all_ids(db.read()).await?)?;
+
+    let mut regions = Vec::new();
+    for region in &config.regions {
+        regions.push(open_region(&config, region).await?);
+    }
+    let service = Service {
+        instance: uuid::Uuid::new_v4().to_string(),
+        config,
+        db,
+        regions,
+        uploads,
+        store_guard: RwLock::new(()),
+        image_jobs: Notify::new(),
+        droplet_jobs: Notify::new(),
+        cancels: Mutex::default(),
+    };
+    Ok((service, first_token))
+}
+
+async fn open_region(config: &Config, region: &RegionConfig) -> anyhow::Result<Region> {
+    let directory = config.region_directory(region);
+    let store = Store::open(&directory)
+        .with_context(|| format!("opening the store in {}", directory.display()))?;
+    let directory = fs::canonicalize(&directory)?;
+    let hypervisor = Qemu::new(directory, config.vm.qemu_config()).await?;
+    Ok(Region {
+        slug: region.slug.clone(),
+        name: region.name.clone(),
+        store,
+        hypervisor,
+    })
+}
+
+async fn first_account(db: &Db) -> anyhow::Result<Option<String>> {
+    let mut tx = db.write().await?;
+    if account::first(&mut tx).await?.is_some() {
+        return Ok(None);
+    }
+    let id = account::insert(&mut tx, "First account", "admin@localhost").await?;
+    let token = auth::generate()?;
+    account::insert_token(&mut tx, id, "made at first start", &auth::hash(&token)).await?;
+    tx.commit().await?;
+    Ok(Some(token))
+}
+
+/// Removes what nobody needs any longer: at start, and every hour.
+async fn tidy(service: Arc<Service>) {
+    loop {
+        if let Err(error) = region::sweep(&service, None).await {
+            tracing::error!(%error, "removing unreferenced images failed");
+        }
+        if let Err(error) = http::upload::expire(&service).await {
+            tracing::error!(%error, "removing idle uploads failed");
+        }
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+}

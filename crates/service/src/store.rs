@@ -1,0 +1,133 @@
+//! The image store of a region: a directory of canonical images, each named by its SHA-256.
+//!
+//! A file gets its final name only when it is whole and on disk: it is written under `incoming/`
+//! on the same filesystem, synced, and renamed. What lies in `images/` is never written again, so
+//! machines can use it as the backing file of their disks.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// The store of one region.
+#[derive(Debug, Clone)]
+pub struct Store {
+    images: PathBuf,
+    incoming: PathBuf,
+}
+
+impl Store {
+    /// Opens the store below `directory`, creating it if need be, and drops what an interrupted
+    /// writer left.
+    ///
+    /// # Errors
+    /// When the directories cannot be made or emptied.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        let images = fs_absolute(directory)?.join("images");
+        let incoming = fs_absolute(directory)?.join("incoming");
+        if incoming.exists() {
+            fs::remove_dir_all(&incoming)?;
+        }
+        fs::create_dir_all(&incoming)?;
+        fs::create_dir_all(&images)?;
+        Ok(Self { images, incoming })
+    }
+
+    /// A new file to write an image into. It vanishes unless it is [committed](Self::commit).
+    ///
+    /// # Errors
+    /// Those of creating a file.
+    pub fn begin(&self) -> io::Result<NamedTempFile> {
+        NamedTempFile::new_in(&self.incoming)
+    }
+
+    /// Gives a written and synced file the name `digest`. An image that is there already is kept,
+    /// because the bytes are the same.
+    ///
+    /// # Errors
+    /// Those of renaming and syncing the directory.
+    pub fn commit(&self, file: NamedTempFile, digest: &str) -> io::Result<()> {
+        let path = self.path(digest);
+        if path.exists() {
+            return Ok(());
+        }
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o400))?;
+        file.persist(&path)?;
+        File::open(&self.images)?.sync_all()
+    }
+
+    /// Where the image `digest` lies, or would lie. Absolute.
+    pub fn path(&self, digest: &str) -> PathBuf {
+        self.images.join(format!("{digest}.qcow2"))
+    }
+
+    /// Whether the image is here.
+    pub fn contains(&self, digest: &str) -> bool {
+        self.path(digest).is_file()
+    }
+
+    /// Removes an image; one that is not here is removed already.
+    ///
+    /// # Errors
+    /// Those of unlinking.
+    pub fn remove(&self, digest: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(digest)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// The digests of all images that are here.
+    ///
+    /// # Errors
+    /// Those of listing the directory.
+    pub fn digests(&self) -> io::Result<Vec<String>> {
+        let mut digests = Vec::new();
+        for entry in fs::read_dir(&self.images)? {
+            let name = entry?.file_name();
+            if let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(".qcow2")) {
+                digests.push(digest.to_owned());
+            }
+        }
+        Ok(digests)
+    }
+}
+
+/// QEMU runs in another directory, so its backing files need absolute names.
+fn fs_absolute(path: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(path)?;
+    fs::canonicalize(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn an_image_appears_only_when_committed_and_leftovers_vanish() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut file = store.begin().unwrap();
+        file.write_all(b"image").unwrap();
+        assert!(store.digests().unwrap().is_empty());
+        store.commit(file, "d1").unwrap();
+        assert!(store.contains("d1"));
+
+        let kept = store.begin().unwrap();
+        let leftover = kept.path().to_owned();
+        std::mem::forget(kept);
+        assert!(leftover.exists());
+        let store = Store::open(directory.path()).unwrap();
+        assert!(!leftover.exists());
+        assert_eq!(store.digests().unwrap(), ["d1"]);
+
+        store.remove("d1").unwrap();
+        store.remove("d1").unwrap();
+        assert!(!store.contains("d1"));
+    }
+}

@@ -1,0 +1,18 @@
+"""Runs the test files that match a pattern and ends with one line that counts."""
+
+import sys
+import unittest
+from pathlib import Path
+
+
+def main():
+    suite = unittest.defaultTestLoader.discover(str(Path(__file__).parent), pattern=sys.argv[1])
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, failfast=False).run(suite)
+    failed = len(result.failures) + len(result.errors)
+    passed = result.testsRun - failed - len(result.skipped)
+    print(f"{passed} passed, {failed} failed, {len(result.skipped)} skipped")
+    sys.exit(0 if result.wasSuccessful() and passed else 1)
+
+
+if __name__ == "__main__":
+    main()
