@@ -17,6 +17,8 @@ use crate::staging::SparseWriter;
 use crate::{Compression, Control, DETECT_LEN, Error, ErrorKind, Result, bzip2, gzip};
 
 const INPUT_BUFFER: usize = 256 * 1024;
+/// Input bytes after which progress is reported even if they made no chunk of output.
+const REPORT_EVERY: u64 = 1 << 20;
 
 /// What [`decode_to_staging`] has to know.
 #[derive(Debug, Clone, Copy)]
@@ -85,16 +87,21 @@ fn fill(
     control: &Control<'_>,
 ) -> Result<()> {
     let mut bytes: u64 = 0;
-    loop {
+    let mut reported = 0;
+    let mut more = true;
+    while more {
         let mut buffer = sink.buffer();
         let mut len = 0;
-        while len < CHUNK {
+        while more && len < CHUNK {
             match decoder.decode(&mut buffer[len..])? {
-                0 => break,
-                produced => len += produced,
+                Some(produced) => len += produced,
+                None => more = false,
             }
-            // Data that decodes slowly must not postpone a wish to stop.
-            control.step(decoder.position(), options.input_len)?;
+            // Input that yields little or nothing must not postpone a wish to stop.
+            if decoder.position() - reported >= REPORT_EVERY {
+                reported = decoder.position();
+                control.step(reported, options.input_len)?;
+            }
         }
         if let (0, Some(outer)) = (bytes, outer)
             && let Some(inner) = Compression::detect(&buffer[..len.min(DETECT_LEN)])
@@ -105,12 +112,10 @@ fn fill(
         if bytes > options.limit {
             return Err(too_large(outer, options.limit));
         }
-        let last = len < CHUNK;
         sink.push(buffer, len)?;
-        if last {
-            return control.step(decoder.position(), options.input_len);
-        }
+        control.step(decoder.position(), options.input_len)?;
     }
+    Ok(())
 }
 
 fn unsupported(found: Compression) -> Error {
@@ -178,8 +183,9 @@ pub(crate) trait Codec {
 
 /// A source of decoded bytes.
 trait Decoder {
-    /// Puts decoded bytes at the start of `output` and counts them; 0 is the end.
-    fn decode(&mut self, output: &mut [u8]) -> Result<usize>;
+    /// Puts decoded bytes, maybe none yet, at the start of `output` and counts them. `None` is the
+    /// end.
+    fn decode(&mut self, output: &mut [u8]) -> Result<Option<usize>>;
 
     /// Bytes of input taken so far.
     fn position(&self) -> u64;
@@ -189,12 +195,12 @@ trait Decoder {
 struct Plain<R>(Input<R>);
 
 impl<R: Read> Decoder for Plain<R> {
-    fn decode(&mut self, output: &mut [u8]) -> Result<usize> {
+    fn decode(&mut self, output: &mut [u8]) -> Result<Option<usize>> {
         let bytes = self.0.peek(1)?;
         let len = bytes.len().min(output.len());
         output[..len].copy_from_slice(&bytes[..len]);
         self.0.consume(len);
-        Ok(len)
+        Ok((len > 0).then_some(len))
     }
 
     fn position(&self) -> u64 {
@@ -215,18 +221,17 @@ impl<R: Read, C: Codec> Streams<R, C> {
         Self {
             input,
             compression,
-            codec: Some(C::new()),
+            codec: None,
         }
     }
 
-    /// Starts the next stream, if there is one.
+    /// Whether another stream follows.
     fn next_stream(&mut self) -> Result<bool> {
         let head = self.input.peek(C::MAGIC.len())?;
         if head.is_empty() {
             return Ok(false);
         }
         if C::MAGIC.starts_with(&head[..head.len().min(C::MAGIC.len())]) {
-            self.codec = Some(C::new());
             return Ok(true);
         }
         let start = self.input.position;
@@ -273,30 +278,24 @@ impl<R: Read, C: Codec> Streams<R, C> {
 }
 
 impl<R: Read, C: Codec> Decoder for Streams<R, C> {
-    fn decode(&mut self, output: &mut [u8]) -> Result<usize> {
-        loop {
-            let Some(codec) = &mut self.codec else {
-                if self.next_stream()? {
-                    continue;
-                }
-                return Ok(0);
-            };
-            let input = self.input.peek(1)?;
-            let at_end = input.is_empty();
-            let step = match codec.step(input, output) {
-                Ok(step) => step,
-                Err(fault) => return Err(self.corrupt(&fault)),
-            };
-            self.input.consume(step.consumed);
-            if step.end {
-                self.codec = None;
-            } else if at_end && step.produced == 0 {
-                return Err(self.truncated());
-            }
-            if step.produced > 0 {
-                return Ok(step.produced);
-            }
+    fn decode(&mut self, output: &mut [u8]) -> Result<Option<usize>> {
+        if self.codec.is_none() && !self.next_stream()? {
+            return Ok(None);
         }
+        let codec = self.codec.get_or_insert_with(C::new);
+        let input = self.input.peek(1)?;
+        let at_end = input.is_empty();
+        let step = match codec.step(input, output) {
+            Ok(step) => step,
+            Err(fault) => return Err(self.corrupt(&fault)),
+        };
+        self.input.consume(step.consumed);
+        if step.end {
+            self.codec = None;
+        } else if at_end && step.produced == 0 {
+            return Err(self.truncated());
+        }
+        Ok(Some(step.produced))
     }
 
     fn position(&self) -> u64 {

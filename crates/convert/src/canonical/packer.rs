@@ -81,51 +81,55 @@ impl<'a> Packer<'a> {
 
     /// Appends a cluster as it is and returns its L1 or L2 entry.
     pub(super) fn put_cluster(&mut self, bytes: &[u8]) -> Result<u64> {
-        let start = self.buffer.len().next_multiple_of(CLUSTER);
-        self.buffer.resize(start, 0);
-        self.buffer.extend_from_slice(bytes);
-        self.buffer.resize(start + CLUSTER, 0);
-        let offset = self.base + start as u64;
+        let offset = self.append_aligned(bytes)?;
         self.refer(offset >> CLUSTER_BITS)?;
-        self.write_behind()?;
         Ok(COPIED | offset)
     }
 
     /// Appends `bytes` as whole clusters and returns their offset.
     pub(super) fn put_table(&mut self, bytes: &[u8]) -> Result<u64> {
-        let offset = self.base + self.buffer.len().next_multiple_of(CLUSTER) as u64;
-        for cluster in bytes.chunks(CLUSTER) {
-            self.put_cluster(cluster)?;
+        let offset = self.append_aligned(bytes)?;
+        let clusters = bytes.len().div_ceil(CLUSTER) as u64;
+        for cluster in 0..clusters {
+            self.refer((offset >> CLUSTER_BITS) + cluster)?;
         }
         Ok(offset)
     }
 
     /// Appends the reference counts and writes all that is left.
     pub(super) fn finish(mut self) -> Result<Refcounts> {
-        let (blocks, table_clusters) = refcount_clusters(self.counts.len() as u64);
-        let used = self.counts.len() as u64 + blocks + table_clusters;
-        let first_block = self.counts.len() as u64 * CLUSTER_U64;
+        self.open = None;
+        let before = self.counts.len() as u64;
+        let (blocks, table_clusters) = refcount_clusters(before);
         let mut counts = std::mem::take(&mut self.counts);
-        counts.resize(to_usize(used)?, 1);
+        counts.resize(to_usize(before + blocks + table_clusters)?, 1);
 
         let mut table = Vec::new();
         let mut block = Vec::with_capacity(CLUSTER);
-        let per_block = to_usize(REFCOUNTS_PER_BLOCK)?;
-        for (number, chunk) in (0..).zip(counts.chunks(per_block)) {
-            push_u64(&mut table, first_block + number * CLUSTER_U64);
+        for chunk in counts.chunks(to_usize(REFCOUNTS_PER_BLOCK)?) {
             block.clear();
             block.extend(chunk.iter().flat_map(|count| count.to_be_bytes()));
-            self.put_cluster(&block)?;
+            push_u64(&mut table, self.append_aligned(&block)?);
         }
-        let table_offset = self.put_table(&table)?;
-        self.buffer
-            .resize(self.buffer.len().next_multiple_of(CLUSTER), 0);
+        let table_offset = self.append_aligned(&table)?;
         self.write(self.buffer.len())?;
         Ok(Refcounts {
             table_offset,
             table_clusters,
             file_size: self.base,
         })
+    }
+
+    /// Appends `bytes` as whole clusters, not counting them, and returns their offset.
+    fn append_aligned(&mut self, bytes: &[u8]) -> Result<u64> {
+        let start = self.buffer.len().next_multiple_of(CLUSTER);
+        self.buffer.resize(start, 0);
+        self.buffer.extend_from_slice(bytes);
+        self.buffer
+            .resize(self.buffer.len().next_multiple_of(CLUSTER), 0);
+        let offset = self.base + start as u64;
+        self.write_behind()?;
+        Ok(offset)
     }
 
     /// Where in the buffer the next `len` compressed bytes go.

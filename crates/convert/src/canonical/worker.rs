@@ -16,7 +16,7 @@ pub(super) const BATCH_U64: u64 = BATCH as u64;
 /// zstd's level, a part of the format: another one means other digests.
 ///
 /// `bench/convert.sh` compares speed and size with `qemu-img`'s level 3.
-const LEVEL: i32 = 3;
+const LEVEL: i32 = 2;
 
 /// The longest compressed cluster worth keeping. Above, reading it would cost a decompression and
 /// save almost nothing, so the cluster is stored as it is, aligned.

@@ -1,0 +1,7 @@
+//! Tests of the whole crate through its public functions, with `qemu-img`, `gzip` and `bzip2` as
+//! independent witnesses. `qemu-img` is required (Debian: `apt install qemu-utils`).
+
+mod canonical;
+mod overlay;
+mod stream;
+mod support;

@@ -1,0 +1,401 @@
+//! Uploads as they arrive: whole, in several streams, cut off, padded, nested, or far too large.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use abbild_convert::{
+    Compression, Control, Decoded, Error, ErrorKind, StagingOptions, decode_to_staging,
+};
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+
+use crate::support::{noise, run, text};
+
+const LIMIT: u64 = 64 << 20;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn compress(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+    match compression {
+        Compression::Gzip => gzip(bytes),
+        _ => bzip2(bytes),
+    }
+}
+
+const BOTH: [Compression; 2] = [Compression::Gzip, Compression::Bzip2];
+
+fn options(limit: u64) -> StagingOptions {
+    StagingOptions {
+        limit,
+        input_len: None,
+    }
+}
+
+fn decode_into(out: &File, input: &[u8], limit: u64) -> Result<Decoded, Error> {
+    decode_to_staging(input, out, options(limit), &Control::none())
+}
+
+fn decode(input: &[u8]) -> Result<(Vec<u8>, Decoded), Error> {
+    let out = tempfile::tempfile().unwrap();
+    let decoded = decode_into(&out, input, LIMIT)?;
+    let mut bytes = vec![0; out.metadata().unwrap().len() as usize];
+    out.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(decoded.bytes, bytes.len() as u64);
+    Ok((bytes, decoded))
+}
+
+/// Text, three megabytes of zeros, noise, and an odd tail.
+fn sample() -> Vec<u8> {
+    let mut bytes = text(300_001, 1);
+    bytes.resize(bytes.len() + (3 << 20), 0);
+    bytes.extend(noise(200_000, 2));
+    bytes.extend([0; 99]);
+    bytes
+}
+
+#[test]
+fn several_streams_are_one_image() {
+    let sample = sample();
+    for compression in BOTH {
+        let whole = compress(compression, &sample);
+        let (bytes, decoded) = decode(&whole).unwrap();
+        assert!(bytes == sample);
+        assert_eq!(decoded.layers, [compression]);
+
+        let pieces: Vec<u8> = sample
+            .chunks(123_456)
+            .chain([[].as_slice()])
+            .flat_map(|piece| compress(compression, piece))
+            .collect();
+        assert!(decode(&pieces).unwrap().0 == sample, "{compression}");
+    }
+}
+
+/// The tools' own output has header fields and block sizes that our encoders do not write.
+#[test]
+fn what_gzip_and_bzip2_write_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk image.raw");
+    std::fs::write(&path, sample()).unwrap();
+    for (program, level) in [
+        ("gzip", "-9"),
+        ("gzip", "-1"),
+        ("bzip2", "-9"),
+        ("bzip2", "-1"),
+    ] {
+        let input = run(program, &[level, "-k", "-c", path.to_str().unwrap()]);
+        assert!(decode(&input).unwrap().0 == sample(), "{program} {level}");
+    }
+}
+
+#[test]
+fn an_uncompressed_upload_is_copied() {
+    for sample in [sample(), Vec::new(), vec![0x1f, 0x8b]] {
+        let (bytes, decoded) = decode(&sample).unwrap();
+        assert!(bytes == sample);
+        assert_eq!(decoded.layers, []);
+    }
+}
+
+#[test]
+fn zeros_become_holes() {
+    let mut disk = vec![0; 40 << 20];
+    disk[20 << 20] = 1;
+    for input in [gzip(&disk), bzip2(&disk), disk.clone()] {
+        let out = tempfile::tempfile().unwrap();
+        decode_into(&out, &input, LIMIT).unwrap();
+        let metadata = out.metadata().unwrap();
+        assert_eq!(metadata.len(), 40 << 20);
+        assert!(
+            metadata.blocks() * 512 <= 128 << 10,
+            "{}",
+            metadata.blocks()
+        );
+    }
+}
+
+#[test]
+fn a_cut_anywhere_is_found_and_placed() {
+    let sample = text(50_000, 3);
+    for compression in BOTH {
+        let first = compress(compression, &sample);
+        let whole = [first.clone(), first.clone()].concat();
+        // Below 10 bytes it is not yet recognisable, hence no compressed file at all.
+        for cut in (10..whole.len()).step_by(7).chain([whole.len() - 1]) {
+            if cut == first.len() {
+                continue;
+            }
+            let error = decode(&whole[..cut]).unwrap_err();
+            assert_eq!(
+                error.code(),
+                "truncated",
+                "{compression} cut at {cut}: {error}"
+            );
+            assert_eq!(error.offset(), Some(cut as u64), "{compression}");
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.hint().is_some());
+        }
+        assert!(decode(&whole[..first.len()]).unwrap().0 == sample);
+    }
+}
+
+#[test]
+fn trailing_garbage_is_placed() {
+    let sample = text(50_000, 4);
+    for compression in BOTH {
+        let whole = compress(compression, &sample);
+        for garbage in [
+            b"x".as_slice(),
+            b"\x1e\x8b",
+            b"garbage after the end",
+            &[0, 0, 1],
+        ] {
+            let error = decode(&[&whole, garbage].concat()).unwrap_err();
+            assert_eq!(
+                error.code(),
+                "trailing-garbage",
+                "{compression} {garbage:?}"
+            );
+            assert_eq!(error.offset(), Some(whole.len() as u64));
+        }
+    }
+}
+
+#[test]
+fn only_gzip_may_be_padded_with_zeros() {
+    let sample = text(50_000, 5);
+    let padding = vec![0; 600_000];
+    let padded = [gzip(&sample), padding.clone()].concat();
+    assert!(decode(&padded).unwrap().0 == sample);
+    let error = decode(&[bzip2(&sample), padding].concat()).unwrap_err();
+    assert_eq!(error.code(), "trailing-garbage");
+}
+
+#[test]
+fn a_wrong_checksum_is_named() {
+    let sample = noise(50_000, 6);
+    let mut input = gzip(&sample);
+    // RFC 1952 section 2.3.1: the last eight bytes are CRC32 and ISIZE.
+    let crc = input.len() - 8;
+    input[crc] ^= 1;
+    let error = decode(&input).unwrap_err();
+    assert_eq!(error.code(), "corrupt-stream");
+    assert!(
+        error.to_string().contains("the CRC-32 does not match"),
+        "{error}"
+    );
+    input[crc] ^= 1;
+    input[crc + 4] ^= 1;
+    let error = decode(&input).unwrap_err();
+    assert!(
+        error.to_string().contains("the length does not match"),
+        "{error}"
+    );
+
+    let mut input = bzip2(&sample);
+    // Ten bytes of magic are followed by the block's CRC.
+    input[10] ^= 1;
+    let error = decode(&input).unwrap_err();
+    assert_eq!(error.code(), "corrupt-stream");
+    assert!(error.to_string().contains("CRC"), "{error}");
+}
+
+#[test]
+fn the_limit_is_inclusive() {
+    let sample = noise(3_000_000, 7);
+    let len = sample.len() as u64;
+    let out = tempfile::tempfile().unwrap();
+    for input in [gzip(&sample), bzip2(&sample), sample.clone()] {
+        assert_eq!(decode_into(&out, &input, len).unwrap().bytes, len);
+        let error = decode_into(&out, &input, len - 1).unwrap_err();
+        assert_eq!(error.code(), "decompressed-size");
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert!(error.to_string().contains("2999999 bytes"), "{error}");
+    }
+}
+
+/// The same bytes for ever, counted.
+struct Endless<'a> {
+    unit: &'a [u8],
+    read: u64,
+}
+
+impl Read for Endless<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let at = (self.read % self.unit.len() as u64) as usize;
+        let len = buf.len().min(self.unit.len() - at);
+        buf[..len].copy_from_slice(&self.unit[at..at + len]);
+        self.read += len as u64;
+        Ok(len)
+    }
+}
+
+#[test]
+fn a_bomb_costs_no_more_than_the_limit() {
+    for compression in BOTH {
+        let unit = compress(compression, &vec![0; 10 << 20]);
+        let mut bomb = Endless {
+            unit: &unit,
+            read: 0,
+        };
+        let out = tempfile::tempfile().unwrap();
+        let error =
+            decode_to_staging(&mut bomb, &out, options(LIMIT), &Control::none()).unwrap_err();
+        assert_eq!(error.code(), "decompressed-size", "{compression}");
+        assert!(bomb.read < 8 * unit.len() as u64 + (1 << 20));
+        assert!(out.metadata().unwrap().blocks() * 512 <= LIMIT);
+    }
+}
+
+/// Empty members make no output, so only the caller's flag can stop them.
+#[test]
+fn endless_empty_members_can_be_stopped() {
+    let stop = AtomicBool::new(false);
+    let unit = gzip(b"");
+    let mut input = Endless {
+        unit: &unit,
+        read: 0,
+    };
+    let progress = |p: abbild_convert::Progress| stop.store(p.done > 1000, Ordering::Relaxed);
+    let control = Control::none().with_progress(&progress).with_cancel(&stop);
+    let out = tempfile::tempfile().unwrap();
+    let error = decode_to_staging(&mut input, &out, options(LIMIT), &control).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn a_container_in_a_container_is_refused() {
+    let sample = text(50_000, 8);
+    let xz = b"\xfd7zXZ\0and so on".to_vec();
+    let cases = [
+        (gzip(&gzip(&sample)), "gzip file contains a gzip", "gunzip"),
+        (
+            gzip(&bzip2(&sample)),
+            "gzip file contains a bzip2",
+            "gunzip",
+        ),
+        (
+            bzip2(&gzip(&sample)),
+            "bzip2 file contains a gzip",
+            "bunzip2",
+        ),
+        (gzip(&xz), "gzip file contains a xz", "gunzip"),
+    ];
+    for (input, names, command) in cases {
+        let error = decode(&input).unwrap_err();
+        assert_eq!(error.code(), "nested-compression");
+        assert!(error.to_string().contains(names), "{error}");
+        assert!(error.hint().unwrap().contains(command));
+    }
+}
+
+#[test]
+fn xz_and_zstd_are_named() {
+    for (head, name, command) in [
+        (b"\xfd7zXZ\0\0\x04".as_slice(), "xz", "`unxz`"),
+        (b"\x28\xb5\x2f\xfd\x04\0".as_slice(), "zstd", "`unzstd`"),
+    ] {
+        let error = decode(head).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().starts_with(name), "{error}");
+        assert!(error.hint().unwrap().contains(command));
+    }
+}
+
+#[test]
+fn what_was_in_the_file_is_gone() {
+    let out = tempfile::tempfile().unwrap();
+    out.write_all_at(&[0xff; 500_000], 0).unwrap();
+    decode_into(&out, &gzip(&[0; 400_000]), LIMIT).unwrap();
+    let mut bytes = vec![1; 400_000];
+    out.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(out.metadata().unwrap().len(), 400_000);
+    assert!(bytes.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn progress_counts_the_input() {
+    let input = gzip(&noise(4_000_000, 9));
+    let last = std::cell::Cell::new(0);
+    let progress = |p: abbild_convert::Progress| {
+        assert!(p.done >= last.get());
+        assert_eq!(p.total, Some(input.len() as u64));
+        last.set(p.done);
+    };
+    let options = StagingOptions {
+        limit: LIMIT,
+        input_len: Some(input.len() as u64),
+    };
+    let control = Control::none().with_progress(&progress);
+    let out = tempfile::tempfile().unwrap();
+    decode_to_staging(input.as_slice(), &out, options, &control).unwrap();
+    assert_eq!(last.get(), input.len() as u64);
+}
+
+#[test]
+fn a_failing_reader_is_reported() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("connection reset"))
+        }
+    }
+    let input = gzip(&noise(1_000_000, 1));
+    let out = tempfile::tempfile().unwrap();
+    let reader = input[..500_000].chain(Broken);
+    let error = decode_to_staging(reader, &out, options(LIMIT), &Control::none()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "connection reset");
+}
+
+/// Content of a few runs, each zeros, text or noise.
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec((0..3u8, 0..400_000usize, any::<u64>()), 0..6).prop_map(|runs| {
+        let mut bytes = b"disk".to_vec();
+        for (kind, len, seed) in runs {
+            bytes.extend(match kind {
+                0 => vec![0; len],
+                1 => text(len, seed % 1000),
+                _ => noise(len, seed),
+            });
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn round_trip(content in content(), piece in 1..900_000usize, which in 0..2usize) {
+        let pieces = content.chunks(piece.max(content.len() / 20 + 1));
+        let input: Vec<u8> = pieces.flat_map(|piece| compress(BOTH[which], piece)).collect();
+        prop_assert!(decode(&input).unwrap().0 == content);
+    }
+
+    /// Damage is found, or was in a part that carries no data; it never panics or runs away.
+    #[test]
+    fn damage_is_survived(at in any::<prop::sample::Index>(), bit in 0..8u8, which in 0..2usize) {
+        let sample = text(60_000, 1);
+        let mut input = compress(BOTH[which], &sample);
+        let at = at.index(input.len());
+        input[at] ^= 1 << bit;
+        if let Ok((bytes, decoded)) = decode(&input) {
+            // Either the damage made it an unknown file, or it did not touch the content.
+            prop_assert!(decoded.layers.is_empty() || bytes == sample);
+        }
+    }
+}
