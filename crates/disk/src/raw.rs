@@ -1,7 +1,7 @@
 //! Raw images: the bytes of the disk as they are.
 //!
 //! Nothing marks a raw image, so any file could be one. It is accepted only with a valid partition
-//! table, which a bootable disk has; see [`partition`](crate::partition). Extents are those of the
+//! table, which a bootable disk has; see [`partition`]. Extents are those of the
 //! source: a sparse file is walked along its holes.
 
 use crate::{Error, ErrorKind, Extent, Format, Limits, Result, Source, partition};
