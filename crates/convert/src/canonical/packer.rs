@@ -11,8 +11,7 @@ use std::os::unix::fs::FileExt;
 
 use super::doing;
 use crate::qcow2::{
-    CLUSTER, CLUSTER_BITS, CLUSTER_U64, COMPRESSED, COPIED, REFCOUNTS_PER_BLOCK, push_u64,
-    refcount_clusters,
+    CLUSTER, CLUSTER_BITS, COMPRESSED, COPIED, REFCOUNTS_PER_BLOCK, push_u64, refcount_clusters,
 };
 use crate::{Error, ErrorKind, Result};
 

