@@ -7,6 +7,7 @@ verdict-refused = abgelehnt
 
 not-checked-no-image = nicht geprüft, weil das Abbild nicht geöffnet werden konnte
 not-checked-no-root = nicht geprüft, weil die Dateien des Wurzeldateisystems nicht lesbar sind
+not-checked-no-system = nicht geprüft, weil kein Betriebssystem gefunden wurde
 
 remedy-install = Paket installieren
 remedy-install-generic = Paket mit der Paketverwaltung der Distribution installieren

@@ -182,10 +182,13 @@ fn look_into<D: Disk + 'static>(disk: &Arc<D>, facts: &mut Facts, mut partitions
         match fs::open(source, partition.offset) {
             Ok(ext4) => {
                 let candidate = judge(index, ext4);
-                let better = best
+                if candidate.score == 0 {
+                    // Either there is no system on it, or what there is cannot be read.
+                    faults.extend(candidate.tree.into_faults().into_iter().map(|f| (index, f)));
+                } else if best
                     .as_ref()
-                    .is_none_or(|best| candidate.score > best.score);
-                if candidate.score > 0 && better {
+                    .is_none_or(|best| candidate.score > best.score)
+                {
                     best = Some(candidate);
                 }
             }
@@ -198,7 +201,7 @@ fn look_into<D: Disk + 'static>(disk: &Arc<D>, facts: &mut Facts, mut partitions
             read_root(disk, facts, &partitions, candidate.tree);
         }
         None => {
-            let suspect = suspect(&partitions);
+            let suspect = suspect(&partitions, &faults);
             facts.root = suspect.and_then(|index| {
                 let evidence = partitions.get(index)?.filesystem.as_ref()?.evidence.clone();
                 root_fact(&partitions, index, vec![evidence], false)
@@ -239,15 +242,15 @@ fn judge(index: usize, ext4: Ext4) -> Candidate {
 }
 
 /// The partition that most likely is the root when no readable one is: the largest that can be.
-fn suspect(partitions: &[Partition]) -> Option<usize> {
+/// One that was read without a fault and holds no system is none.
+fn suspect(partitions: &[Partition], faults: &[(usize, Fault)]) -> Option<usize> {
     partitions
         .iter()
         .enumerate()
-        .filter(|(_, partition)| {
-            partition
-                .filesystem
-                .as_ref()
-                .is_some_and(|filesystem| !NEVER_ROOT.contains(&filesystem.kind.as_str()))
+        .filter(|(index, partition)| {
+            let filesystem = partition.filesystem.as_ref();
+            filesystem.is_some_and(|filesystem| !NEVER_ROOT.contains(&filesystem.kind.as_str()))
+                && (!is_ext(filesystem) || faults.iter().any(|(faulty, _)| faulty == index))
         })
         .max_by_key(|(_, partition)| partition.length)
         .map(|(index, _)| index)

@@ -52,15 +52,19 @@ pub(crate) fn check(superblock: &Superblock, source: &impl Source) -> Result<(),
             ),
         );
     }
+    let blocks = superblock
+        .blocks
+        .saturating_sub(u64::from(superblock.first_data_block));
     let groups = match superblock.blocks_per_group {
-        0 => {
-            return refuse(
-                "filesystem-corrupt",
-                "it has no blocks per group".to_owned(),
-            );
-        }
-        count => superblock.blocks.div_ceil(u64::from(count)),
+        0 => 0,
+        count => blocks.div_ceil(u64::from(count)),
     };
+    // Linux refuses to mount what fails this, too (ext4_fill_super).
+    let inodes = groups.checked_mul(u64::from(superblock.inodes_per_group));
+    if inodes != Some(u64::from(superblock.inodes)) || inodes == Some(0) {
+        let detail = "its superblock contradicts itself: groups and inodes do not match";
+        return refuse("filesystem-corrupt", detail.to_owned());
+    }
     if groups > MAX_GROUPS {
         return refuse(
             "filesystem-unsupported",

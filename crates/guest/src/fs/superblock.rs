@@ -163,6 +163,8 @@ pub(crate) struct Superblock {
     pub(crate) block_size: u64,
     pub(crate) first_data_block: u32,
     pub(crate) blocks_per_group: u32,
+    pub(crate) inodes: u32,
+    pub(crate) inodes_per_group: u32,
     pub(crate) inode_size: u16,
     pub(crate) descriptor_size: u16,
     pub(crate) journal_inode: u32,
@@ -198,6 +200,8 @@ impl Superblock {
             block_size: 1024 << log_block_size,
             first_data_block: u32_at(0x14)?,
             blocks_per_group: u32_at(0x20)?,
+            inodes: u32_at(0)?,
+            inodes_per_group: u32_at(0x28)?,
             inode_size: u16_at(0x58)?,
             descriptor_size: if incompat & IS_64BIT != 0 {
                 u16_at(0xfe)?

@@ -66,7 +66,7 @@ fn remedies(list: Option<&Fact<Vec<String>>>) -> Vec<Remedy> {
     }
     let directory = "/etc/cloud/cloud.cfg.d";
     let name = match path.strip_prefix("/etc/cloud/cloud.cfg.d/") {
-        Some(current) if current >= "99-datasource.cfg" => format!("{}-datasource.cfg", "zz"),
+        Some(current) if current >= "99-datasource.cfg" => "zzz-datasource.cfg".to_owned(),
         _ => "99-datasource.cfg".to_owned(),
     };
     let file = format!("{directory}/{name}");

@@ -123,7 +123,10 @@ fn unreadable(facts: &Facts) -> Option<Judgement> {
     if facts.root.as_ref().is_some_and(|root| root.readable) {
         return None;
     }
-    Some(Judgement::unknown(Message::new("not-checked-no-root")))
+    Some(Judgement::unknown(Message::new(match facts.root {
+        Some(_) => "not-checked-no-root",
+        None => "not-checked-no-system",
+    })))
 }
 
 /// The report on an image that the disk layer refused with `error`.

@@ -20,7 +20,15 @@ impl Rule for RootFilesystem {
             .iter()
             .find(|fault| fault.code.starts_with("filesystem-"));
         let Some(root) = &facts.root else {
-            let judgement = Judgement::not_met(Message::new("root-filesystem-none"));
+            let table = facts.partition_table.as_ref();
+            let known = table.is_some_and(|table| {
+                let mut partitions = table.partitions.iter();
+                partitions.any(|partition| partition.filesystem.is_some())
+            });
+            let judgement = match known {
+                true => Judgement::unknown(Message::new("not-checked-no-system")),
+                false => Judgement::not_met(Message::new("root-filesystem-none")),
+            };
             return judgement.seen(facts.faults.iter().map(|fault| fault.evidence.clone()));
         };
         let about = |id: &str| {

@@ -1,0 +1,213 @@
+//! Small guests: a directory of files, made into an ext filesystem on a disk with an MBR.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use abbild_guest::{Context, Finding, Lang, Outcome, Report, RuleId, inspect};
+use tempfile::TempDir;
+
+/// Where the partition begins.
+pub const START: usize = 1 << 20;
+const SIZE: usize = 8 << 20;
+
+/// A guest in the making.
+pub struct Guest {
+    directory: TempDir,
+}
+
+impl Guest {
+    /// Nothing at all.
+    pub fn empty() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// What matters of Debian 12's systemd, cloud-init 22.4.2-1+deb12u3 and openssh-server
+    /// 1:9.2p1-2+deb12u7, all of it in order.
+    pub fn debian() -> Self {
+        let guest = Self::empty();
+        for (link, target) in [
+            ("bin", "usr/bin"),
+            ("sbin", "usr/sbin"),
+            ("lib", "usr/lib"),
+            ("etc/os-release", "../usr/lib/os-release"),
+            ("usr/sbin/init", "../lib/systemd/systemd"),
+        ] {
+            guest.link(link, target);
+        }
+        guest
+            .file("usr/lib/os-release", OS_RELEASE)
+            .file("usr/lib/systemd/systemd", ELF_X86_64)
+            .file("etc/fstab", "LABEL=root / ext4 defaults 0 1\n")
+            .file("boot/vmlinuz-6.1.0-40-cloud-amd64", "")
+            .file("boot/grub/grub.cfg", GRUB)
+            .file("usr/bin/cloud-init", "#!/usr/bin/python3\n")
+            .file(
+                VERSION_PY,
+                "__VERSION__ = \"22.4.2\"\n_PACKAGED_VERSION = \"@@PACKAGED_VERSION@@\"\n",
+            )
+            .file(
+                "usr/lib/systemd/system-generators/cloud-init-generator",
+                "#!/bin/sh\n",
+            )
+            .file("etc/cloud/cloud.cfg", CLOUD_CFG)
+            .file(
+                "etc/cloud/cloud.cfg.d/90_dpkg.cfg",
+                "# to update this file, run dpkg-reconfigure cloud-init\n\
+                 datasource_list: [ ConfigDrive, NoCloud, None ]\n",
+            )
+            .file("usr/bin/growpart", "#!/bin/sh\n")
+            .file("usr/sbin/sshd", ELF_X86_64)
+            .file(
+                "etc/ssh/sshd_config",
+                "#Port 22\nPermitRootLogin prohibit-password\n",
+            );
+        for unit in ["cloud-init", "cloud-init-local"] {
+            guest.enable(&format!("{unit}.service"), "cloud-init.target");
+        }
+        guest.enable("ssh.service", "multi-user.target");
+        guest
+    }
+
+    /// Writes a file.
+    pub fn file(&self, path: &str, contents: impl AsRef<[u8]>) -> &Self {
+        let path = self.at(path);
+        fs::write(path, contents).unwrap();
+        self
+    }
+
+    /// Makes a symbolic link.
+    pub fn link(&self, path: &str, target: &str) -> &Self {
+        symlink(target, self.at(path)).unwrap();
+        self
+    }
+
+    /// Removes a file or link.
+    pub fn remove(&self, path: &str) -> &Self {
+        fs::remove_file(self.directory.path().join(path)).unwrap();
+        self
+    }
+
+    /// Installs a unit and has `target` want it.
+    pub fn enable(&self, unit: &str, target: &str) -> &Self {
+        self.file(&format!("usr/lib/systemd/system/{unit}"), "[Unit]\n");
+        self.link(
+            &format!("etc/systemd/system/{target}.wants/{unit}"),
+            &format!("/lib/systemd/system/{unit}"),
+        )
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        let path = self.directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    /// A disk with one ext4 partition that holds the files.
+    pub fn disk(&self) -> Vec<u8> {
+        self.disk_as(&["-t", "ext4"])
+    }
+
+    /// The same with other options for mke2fs.
+    pub fn disk_as(&self, options: &[&str]) -> Vec<u8> {
+        disk_of(self.directory.path(), options)
+    }
+
+    /// The report on [`Guest::disk`].
+    pub fn report(&self) -> Report {
+        report(self.disk())
+    }
+}
+
+fn disk_of(directory: &Path, options: &[&str]) -> Vec<u8> {
+    let image = tempfile::NamedTempFile::new().unwrap();
+    image.as_file().set_len((START + SIZE) as u64).unwrap();
+    let made = Command::new("/sbin/mke2fs")
+        .args(["-q", "-F", "-L", "root", "-E"])
+        .arg(format!("offset={START}"))
+        .args(options)
+        .arg("-d")
+        .arg(directory)
+        .arg(image.path())
+        .arg(format!("{}k", SIZE / 1024))
+        .output()
+        .expect("mke2fs is in the package e2fsprogs");
+    assert!(made.status.success(), "{made:?}");
+    let mut disk = fs::read(image.path()).unwrap();
+    disk[..10].fill(0x90);
+    let entry = &mut disk[446..462];
+    entry[4] = 0x83;
+    entry[8..12].copy_from_slice(&((START / 512) as u32).to_le_bytes());
+    entry[12..16].copy_from_slice(&((SIZE / 512) as u32).to_le_bytes());
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk
+}
+
+/// The report on a raw disk.
+pub fn report(disk: Vec<u8>) -> Report {
+    let disk = abbild_disk::open(disk).unwrap();
+    let report = inspect(&Arc::new(disk), &Context::default());
+    assert_rendered(&report);
+    report
+}
+
+/// Every sentence exists in both languages and has all its arguments.
+pub fn assert_rendered(report: &Report) {
+    for lang in [Lang::De, Lang::En] {
+        for finding in &report.findings {
+            let mut texts = vec![finding.title(lang), finding.text(lang), finding.why(lang)];
+            texts.extend(finding.remedies.iter().map(|remedy| remedy.text(lang)));
+            for text in texts {
+                assert!(!text.contains("{$") && !text.is_empty(), "{lang}: {text}");
+                let raw = text == finding.message.id;
+                assert!(!raw, "{lang}: no sentence for {text}");
+            }
+        }
+    }
+    let json = serde_json::to_string(report).unwrap();
+    assert_eq!(*report, serde_json::from_str(&json).unwrap());
+}
+
+/// The finding on `rule`.
+pub fn finding(report: &Report, rule: RuleId) -> &Finding {
+    report.finding(rule).unwrap()
+}
+
+/// Outcome and English sentence of the finding on `rule`.
+pub fn says(report: &Report, rule: RuleId) -> (Outcome, String) {
+    let finding = finding(report, rule);
+    (finding.outcome, finding.text(Lang::En))
+}
+
+/// Path and line of the first evidence of the finding on `rule`.
+pub fn place(report: &Report, rule: RuleId) -> (String, Option<u32>) {
+    let evidence = &finding(report, rule).evidence[0];
+    (evidence.path.clone().unwrap(), evidence.line)
+}
+
+/// All commands that the finding on `rule` offers.
+pub fn commands(report: &Report, rule: RuleId) -> Vec<String> {
+    let remedies = &finding(report, rule).remedies;
+    remedies
+        .iter()
+        .flat_map(|remedy| remedy.commands.clone())
+        .collect()
+}
+
+pub const VERSION_PY: &str = "usr/lib/python3/dist-packages/cloudinit/version.py";
+
+const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n\
+    NAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n";
+
+const GRUB: &str = "set default=\"0\"\nmenuentry 'Debian GNU/Linux' {\n\
+    \tlinux\t/boot/vmlinuz-6.1.0-40-cloud-amd64 root=LABEL=root ro console=ttyS0,115200\n}\n";
+
+const CLOUD_CFG: &str = "users:\n - default\ncloud_init_modules:\n - growpart\n\
+    system_info:\n  distro: debian\n  default_user:\n    name: debian\n";
+
+/// The ELF header of a 64-bit little-endian program for x86-64, and nothing after it.
+pub const ELF_X86_64: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0";
