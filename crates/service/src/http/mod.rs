@@ -19,7 +19,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, patch, post};
 use tower_http::cors::{Any, CorsLayer};
 
@@ -78,6 +78,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(cors())
+        .layer(from_fn_with_state(service.clone(), upload::announce))
         .layer(from_fn(error::finish))
         .with_state(service)
 }
@@ -85,14 +86,13 @@ pub fn router(service: Arc<Service>) -> Router {
 /// Bodies of uploads are streams of any length.
 fn uploads() -> Router<Arc<Service>> {
     Router::new()
-        .route("/v2/uploads", post(upload::create).options(upload::options))
+        .route("/v2/uploads", post(upload::create))
         .route(
             "/v2/uploads/{id}",
             patch(upload::append)
                 .head(upload::head)
                 .delete(upload::delete)
-                .post(upload::overridden)
-                .options(upload::options),
+                .post(upload::overridden),
         )
         .layer(DefaultBodyLimit::disable())
 }

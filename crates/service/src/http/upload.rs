@@ -12,9 +12,10 @@ use std::sync::Arc;
 use abbild_api::Stage;
 use abbild_api::upload::{OFFSET_OCTET_STREAM, PATH, TUS_EXTENSIONS, TUS_VERSION};
 use axum::body::{Body, BodyDataStream};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -39,18 +40,27 @@ const CHECKPOINT_BYTES: u64 = 64 << 20;
 const BUFFER_BYTES: usize = 1 << 20;
 const MAX_METADATA_BYTES: usize = 4096;
 
-/// `OPTIONS`: what the server can do.
-pub async fn options(State(service): State<Arc<Service>>) -> Response {
-    let mut response = tus(StatusCode::NO_CONTENT);
-    let headers = response.headers_mut();
-    set(headers, HeaderName::from_static("tus-version"), TUS_VERSION);
-    set(
-        headers,
-        HeaderName::from_static("tus-extension"),
-        TUS_EXTENSIONS,
-    );
-    let max = service.config.limits.max_upload_size.to_string();
-    set(headers, HeaderName::from_static("tus-max-size"), &max);
+/// Adds to the answers to `OPTIONS` what the server can do. A layer, because the layer for CORS
+/// answers every `OPTIONS` itself.
+pub async fn announce(
+    State(service): State<Arc<Service>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asked = request.method() == Method::OPTIONS && request.uri().path().starts_with(PATH);
+    let mut response = next.run(request).await;
+    if asked {
+        let headers = response.headers_mut();
+        set(headers, TUS_RESUMABLE, TUS_VERSION);
+        set(headers, HeaderName::from_static("tus-version"), TUS_VERSION);
+        set(
+            headers,
+            HeaderName::from_static("tus-extension"),
+            TUS_EXTENSIONS,
+        );
+        let max = service.config.limits.max_upload_size.to_string();
+        set(headers, HeaderName::from_static("tus-max-size"), &max);
+    }
     response
 }
 

@@ -1,0 +1,8 @@
+//! The service from the outside: every test talks HTTP to a service of its own.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on should panic
+
+mod api;
+mod images;
+mod service;
+mod uploads;

@@ -1,0 +1,221 @@
+//! A service of its own for each test, on a free port and in a temporary directory.
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use abbild_service::Config;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use ureq::Agent;
+use ureq::http::{Method, Request, Response};
+
+/// Every image with a partition table is accepted, so that tests need no operating system.
+const LENIENT: &str = r#"
+listen = "127.0.0.1:0"
+[requirements]
+operating-system = "note"
+root-filesystem = "note"
+cloud-init = "note"
+datasource-order = "note"
+sshd = "note"
+[vm]
+kvm = false
+"#;
+
+pub struct Service {
+    pub directory: TempDir,
+    pub url: String,
+    pub token: String,
+    agent: Agent,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+/// An answer: status, headers, and the body as text.
+pub type Answer = Response<String>;
+
+impl Service {
+    pub fn start() -> Self {
+        let mut service = Self {
+            directory: tempfile::tempdir().unwrap(),
+            url: String::new(),
+            token: String::new(),
+            agent: Agent::config_builder()
+                .http_status_as_error(false)
+                .build()
+                .into(),
+            running: None,
+        };
+        service.resume();
+        service
+    }
+
+    /// Starts the service on the data that is there.
+    pub fn resume(&mut self) {
+        let mut config: Config = toml::from_str(LENIENT).unwrap();
+        config.data = self.data();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (started, ready) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime
+                .block_on(abbild_service::serve(
+                    config,
+                    async {
+                        let _ = stopped.await;
+                    },
+                    |s| started.send((s.address, s.first_token.clone())).unwrap(),
+                ))
+                .unwrap();
+        });
+        let (address, token) = ready.recv_timeout(Duration::from_secs(30)).unwrap();
+        self.url = format!("http://{address}");
+        self.token = token.unwrap_or_else(|| self.token.clone());
+        self.running = Some((stop, thread));
+    }
+
+    pub fn stop(&mut self) {
+        // Idle connections would hold up the end.
+        self.agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        if let Some((stop, thread)) = self.running.take() {
+            let _ = stop.send(());
+            thread.join().unwrap();
+        }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Any request; `headers` as pairs.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(format!("{}{path}", self.url));
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.header("authorization", format!("Bearer {}", self.token));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.to_vec()).unwrap();
+        let (parts, mut body) = self.agent.run(request).unwrap().into_parts();
+        Response::from_parts(parts, body.read_to_string().unwrap())
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.send(method, path, &[], body.to_string().as_bytes())
+    }
+
+    /// The body of a `GET` that succeeds.
+    pub fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status(), 200, "{}", answer.body());
+        body(&answer)
+    }
+
+    /// Makes an upload and returns its id.
+    pub fn upload(&self, length: usize) -> String {
+        let length = length.to_string();
+        let headers = [
+            ("tus-resumable", "1.0.0"),
+            ("upload-length", length.as_str()),
+        ];
+        let answer = self.send("POST", "/v2/uploads", &headers, b"");
+        assert_eq!(answer.status(), 201, "{}", answer.body());
+        let location = answer.headers()["location"].to_str().unwrap();
+        location.rsplit('/').next().unwrap().to_owned()
+    }
+
+    pub fn patch(&self, upload: &str, offset: usize, bytes: &[u8]) -> Answer {
+        let offset = offset.to_string();
+        let headers = [
+            ("tus-resumable", "1.0.0"),
+            ("upload-offset", offset.as_str()),
+            ("content-type", "application/offset+octet-stream"),
+        ];
+        self.send("PATCH", &format!("/v2/uploads/{upload}"), &headers, bytes)
+    }
+
+    /// Uploads `bytes` as an image and returns it once its import has ended.
+    pub fn import(&self, name: &str, region: &str, bytes: &[u8]) -> Value {
+        let upload = self.upload(bytes.len());
+        let request = json!({"name": name, "upload": upload, "region": region});
+        let answer = self.call("POST", "/v2/images", &request);
+        assert_eq!(answer.status(), 202, "{}", answer.body());
+        let id = body(&answer)["image"]["id"].as_i64().unwrap();
+        if !bytes.is_empty() {
+            assert_eq!(self.patch(&upload, 0, bytes).status(), 204);
+        }
+        self.ended(id)
+    }
+
+    /// The image, once its import has ended.
+    pub fn ended(&self, id: i64) -> Value {
+        wait_for(|| {
+            let image = self.json(&format!("/v2/images/{id}"))["image"].clone();
+            let status = image["status"].as_str().unwrap();
+            matches!(status, "available" | "deleted").then_some(image)
+        })
+    }
+
+    /// Files that exist only while an import runs.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let regions =
+            ["hal1", "nbg1"].map(|r| self.data().join("regions").join(r).join("incoming"));
+        [self.data().join("uploads"), self.data().join("staging")]
+            .into_iter()
+            .chain(regions)
+            .flat_map(|directory| std::fs::read_dir(directory).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    }
+
+    pub fn stored(&self, region: &str) -> usize {
+        let images = self.data().join("regions").join(region).join("images");
+        std::fs::read_dir(images).unwrap().count()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub fn body(answer: &Answer) -> Value {
+    serde_json::from_str(answer.body()).unwrap_or_else(|e| panic!("{e}: {}", answer.body()))
+}
+
+/// Waits until `condition` has a value.
+pub fn wait_for<T>(condition: impl Fn() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A raw disk of `mib` MiB with one MBR partition whose first bytes are `mark`.
+pub fn raw_disk(mib: usize, mark: &[u8]) -> Vec<u8> {
+    let mut disk = vec![0; mib << 20];
+    let sectors = u32::try_from((mib << 20) / 512 - 2048).unwrap();
+    disk[446] = 0x80;
+    disk[450] = 0x83;
+    disk[454..458].copy_from_slice(&2048_u32.to_le_bytes());
+    disk[458..462].copy_from_slice(&sectors.to_le_bytes());
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk[1 << 20..][..mark.len()].copy_from_slice(mark);
+    disk
+}
