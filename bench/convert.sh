@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Times the canonical encoder and the stream decoders against the tools people use for the same
 # work, on the same file and in the same run, and prints one row per comparison:
-#   | work | peer | peer's seconds | our seconds | ratio | note |
+#   | work | peer | peer's seconds | our seconds | ratio | ratio of processor time | note |
 # Runs alternate and the best of each side counts. Our times include hashing the result and
 # flushing it to disk; the peers do neither.
 #
@@ -19,26 +19,27 @@ bin=${CARGO_TARGET_DIR:-target}/release/examples
 work=$(mktemp -d "${TMPDIR:-/tmp}/abbild-bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-seconds() { # command… -> wall-clock seconds
-  local start=$EPOCHREALTIME
-  "$@" >"$work/out" 2>"$work/err" || { cat "$work/err" >&2; return 1; }
-  awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.3f\n", b - a }'
+# Of a command: wall-clock seconds, then processor seconds, which a busy machine disturbs less.
+seconds() {
+  local TIMEFORMAT='%R %U %S'
+  { time "$@" >"$work/out" 2>"$work/err"; } 2>"$work/time" || { cat "$work/err" >&2; return 1; }
+  awk '{ printf "%.3f %.3f\n", $1, $2 + $3 }' "$work/time"
 }
-best() { sort -n "$1" | head -n 1; }
+best() { sort -n -k "$2,$2" "$1" | head -n 1 | cut -d ' ' -f "$2"; }
+ratio() { awk -v p="$1" -v o="$2" 'BEGIN { printf "%.2f", p / o }'; }
 field() { sed -n "s/.*\b$1=\([0-9a-f.]*\).*/\1/p" "$work/out"; }
 
-# row WORK PEER_NAME PEER_FUNCTION OUR_FUNCTION; extends with what $note prints after our last run
+# row WORK PEER_NAME PEER_FUNCTION OUR_FUNCTION NOTE_FUNCTION; the last describes our last run
 row() {
-  local peer_times=$work/peer.times our_times=$work/our.times
-  : >"$peer_times"; : >"$our_times"
+  local peer=$work/peer.times ours=$work/our.times
+  : >"$peer"; : >"$ours"
   for _ in $(seq "$rounds"); do
-    seconds "$3" >>"$peer_times"
-    seconds "$4" >>"$our_times"
+    seconds "$3" >>"$peer"
+    seconds "$4" >>"$ours"
   done
-  printf '| %s | %s | %s | %s | %s× | %s |\n' "$1" "$2" "$(best "$peer_times")" \
-    "$(best "$our_times")" \
-    "$(awk -v p="$(best "$peer_times")" -v o="$(best "$our_times")" 'BEGIN { printf "%.2f", p / o }')" \
-    "$("$5")"
+  printf '| %s | %s | %s | %s | %s× | %s× | %s |\n' "$1" "$2" "$(best "$peer" 1)" \
+    "$(best "$ours" 1)" "$(ratio "$(best "$peer" 1)" "$(best "$ours" 1)")" \
+    "$(ratio "$(best "$peer" 2)" "$(best "$ours" 2)")" "$("$5")"
 }
 
 peer_encode() { qemu-img convert -c -O qcow2 -o compression_type=zstd "$work/in.qcow2" "$work/peer"; }
