@@ -15,10 +15,10 @@ use ext4_view::Ext4Read;
 
 use super::superblock::Superblock;
 
-/// Reads go to the source in aligned pieces of this size: a qcow2 cluster.
-const PIECE: u64 = 64 * 1024;
-/// Pieces kept. An inspection of a Debian image touches about 150.
-const MAX_PIECES: usize = 256;
+/// Reads go to the source in aligned pieces of this size, which is what `ext4-view` asks for.
+const PIECE: u64 = 32 * 1024;
+/// Pieces kept: 4 MiB.
+const MAX_PIECES: usize = 128;
 /// Bytes taken from the source in all. Only a large journal comes near it.
 const MAX_TOTAL: u64 = 512 << 20;
 /// 65 536 groups of 128 MiB make 8 TiB.
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded() {
-        let disk = vec![7; (MAX_PIECES + 20) * 65_536];
+        let disk = vec![7; (MAX_PIECES + 20) * 32_768];
         let mut guard = Guard::new(disk, 4096);
         let mut out = [0; 8];
         for piece in 0..MAX_PIECES + 20 {

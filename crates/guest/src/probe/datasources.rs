@@ -11,6 +11,10 @@ use crate::yaml::{self, Content};
 
 use super::MAX_CONFIG;
 
+/// Largest file read. Scanning one long line takes time that grows faster than its length.
+const MAX_FILE: u64 = 256 << 10;
+/// Bytes read of all files together.
+const MAX_BYTES: usize = 2 << 20;
 const LIST: &str = "datasource_list";
 const USER: &str = "system_info.default_user.name";
 
@@ -31,10 +35,21 @@ pub(crate) fn probe(tree: &Tree) -> Configuration {
         .into_iter()
         .filter(|name| name.ends_with(".cfg"))
         .map(|name| format!("{directory}/{name}"));
+    let mut bytes = 0;
+    let mut events = yaml::EVENTS;
     for path in std::iter::once("/etc/cloud/cloud.cfg".to_owned()).chain(dropins) {
-        if let Some(file) = tree.read(&path, MAX_CONFIG) {
-            take(&file, &mut configuration);
+        let Some(file) = tree.read(&path, MAX_FILE) else {
+            continue;
+        };
+        bytes += file.text.len();
+        if bytes > MAX_BYTES {
+            let detail = format!("cloud-init's configuration has more than {MAX_BYTES} bytes");
+            configuration
+                .faults
+                .push(fault("inspection-limit", detail, &file));
+            break;
         }
+        take(&file, &mut events, &mut configuration);
     }
     if let Some(fact) = identified(tree) {
         configuration.datasource_list = Some(fact);
@@ -42,15 +57,13 @@ pub(crate) fn probe(tree: &Tree) -> Configuration {
     configuration
 }
 
-fn take(file: &Text, configuration: &mut Configuration) {
-    let mut found = match yaml::find(&file.text, &[LIST, USER]) {
+fn take(file: &Text, events: &mut usize, configuration: &mut Configuration) {
+    let mut found = match yaml::find(&file.text, &[LIST, USER], events) {
         Ok(found) => found,
         Err(detail) => {
-            configuration.faults.push(Fault {
-                code: "file-unreadable".to_owned(),
-                detail: clean(detail),
-                evidence: Evidence::path(clean(&file.path)),
-            });
+            configuration
+                .faults
+                .push(fault("file-unreadable", detail, file));
             return;
         }
     };
@@ -73,6 +86,14 @@ fn take(file: &Text, configuration: &mut Configuration) {
         && let Content::Scalar(name) = value.content
     {
         configuration.default_user = Some(Fact::new(clean(name), evidence(value.line)));
+    }
+}
+
+fn fault(code: &str, detail: String, file: &Text) -> Fault {
+    Fault {
+        code: code.to_owned(),
+        detail: clean(detail),
+        evidence: Evidence::path(clean(&file.path)),
     }
 }
 
