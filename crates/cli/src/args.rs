@@ -1,0 +1,426 @@
+//! What may be typed: every command and option, and the help texts that are its reference.
+//!
+//! Nothing here does anything. [`Cli`] is parsed in `main`, which hands each command's arguments
+//! to the module of the same name under `commands/`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use abbild_guest::Lang;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Custom images for a cloud: check, upload, serve, boot.
+#[derive(Debug, Parser)]
+#[command(
+    name = "abbild",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Data goes to standard output, everything else to standard error. \
+    Exit status: 0 done, 1 refused or failed, 2 could not be read or wrong usage."
+)]
+pub struct Cli {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Language of reports [default: that of LC_ALL, LC_MESSAGES or LANG]
+    #[arg(long, global = true, value_name = "LANG")]
+    pub lang: Option<LangArg>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A language of reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LangArg {
+    /// German
+    De,
+    /// English
+    En,
+}
+
+impl From<LangArg> for Lang {
+    fn from(lang: LangArg) -> Self {
+        match lang {
+            LangArg::De => Self::De,
+            LangArg::En => Self::En,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say whether an image file meets the requirements, without uploading anything
+    Check(CheckArgs),
+    /// Remember a service and a token
+    Login(LoginArgs),
+    /// Upload images, see them, copy them to regions
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// SSH public keys of the account
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Places where machines can run
+    #[command(subcommand)]
+    Region(RegionCommand),
+    /// Sizes of machines
+    #[command(subcommand)]
+    Size(SizeCommand),
+    /// Create machines and enter them
+    #[command(subcommand)]
+    Vm(VmCommand),
+    /// Run the service on this machine
+    Serve(ServeArgs),
+    /// Operator's commands, on the machine that has the service's data
+    #[command(subcommand)]
+    Admin(AdminCommand),
+}
+
+/// `abbild serve`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without a file, the defaults make a whole cloud on one machine: SQLite, \
+    two regions with a directory each, QEMU. abbild.example.toml explains every setting. \
+    ABBILD_LOG sets what is logged, for example `debug` or `abbild_service=debug`."
+)]
+pub struct ServeArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of database, images and machines, instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address to listen on, instead of the configured one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `abbild admin …`
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make a further token for the first account
+    Token(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The image is raw or qcow2, plain or compressed with gzip or bzip2; the \
+    format is told by content. Nothing is modified and nothing named inside the image is opened. \
+    A compressed image is unpacked into a temporary file (in TMPDIR) that disappears by itself.\n\n\
+    Exit status: 0 accepted, also with warnings; 1 refused: a requirement is not met, or the file \
+    is an image that is refused on purpose (a backing file, too large, an unsupported format); \
+    2 could not be read: no such file, an I/O error, damaged, truncated, empty or not an image."
+)]
+pub struct CheckArgs {
+    /// Image file
+    pub image: PathBuf,
+    /// Largest accepted virtual disk: bytes, or with KiB, MiB, GiB, TiB
+    #[arg(long, value_name = "SIZE", default_value = "100GiB", value_parser = parse_size)]
+    pub max_size: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The pair is kept in $XDG_CONFIG_HOME/abbild/credentials.toml, readable by \
+    you alone. ABBILD_URL and ABBILD_TOKEN in the environment take its place."
+)]
+pub struct LoginArgs {
+    /// URL of the service, for example http://127.0.0.1:8080
+    pub url: String,
+    /// Token; asked for, or read from standard input, when absent
+    #[arg(long, env = "ABBILD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Upload an image file; run again after an interruption, it continues
+    Upload(UploadArgs),
+    /// List images
+    List,
+    /// Show one image
+    Show(ImageRef),
+    /// Copy an image to a further region
+    AddRegion(AddRegionArgs),
+    /// Print the service's report on an image
+    Report(ImageRef),
+    /// Delete an image everywhere
+    Delete(ImageRef),
+}
+
+#[derive(Debug, Args)]
+pub struct ImageRef {
+    /// Id or name
+    pub image: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A plain image is checked here first, which takes milliseconds, and is not \
+    sent if it would be refused. A compressed image is checked by the service unless --check asks \
+    to unpack it here as well."
+)]
+pub struct UploadArgs {
+    /// Image file: raw or qcow2, plain or compressed with gzip or bzip2
+    pub image: PathBuf,
+    /// Name of the new image
+    #[arg(long)]
+    pub name: String,
+    /// Region in which it shall be available; may be repeated
+    #[arg(long = "region", value_name = "SLUG", required = true)]
+    pub regions: Vec<String>,
+    /// Free text
+    #[arg(long, default_value = "")]
+    pub description: String,
+    /// Tag; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Check a compressed image here too, before sending it
+    #[arg(long, conflicts_with = "no_check")]
+    pub check: bool,
+    /// Send without checking here; the service checks all the same
+    #[arg(long)]
+    pub no_check: bool,
+    /// Return after the last byte instead of waiting for the import
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AddRegionArgs {
+    /// Id or name of the image
+    pub image: String,
+    /// Slug of the region
+    pub region: String,
+    /// Return at once instead of waiting for the copy
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Add a public key
+    Add(KeyAddArgs),
+    /// List the keys
+    List,
+    /// Delete a key; machines that have it keep it
+    Delete(KeyRef),
+}
+
+#[derive(Debug, Args)]
+pub struct KeyAddArgs {
+    /// Name of the key
+    pub name: String,
+    /// Public key file such as ~/.ssh/id_ed25519.pub, or - for standard input
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct KeyRef {
+    /// Id, name or fingerprint
+    pub key: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RegionCommand {
+    /// List the regions
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SizeCommand {
+    /// List the sizes
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VmCommand {
+    /// Create a machine from an image
+    Create(VmCreateArgs),
+    /// List machines
+    List,
+    /// Show one machine
+    Show(VmRef),
+    /// Log in by SSH, once the machine answers
+    Ssh(VmSshArgs),
+    /// Attach to the serial console
+    Console(VmConsoleArgs),
+    /// Delete a machine and its disk
+    Delete(VmRef),
+}
+
+#[derive(Debug, Args)]
+pub struct VmRef {
+    /// Id or name
+    pub vm: String,
+}
+
+#[derive(Debug, Args)]
+pub struct VmCreateArgs {
+    /// Id or name of the image
+    #[arg(long)]
+    pub image: String,
+    /// Region; the image must be available there
+    #[arg(long, value_name = "SLUG")]
+    pub region: String,
+    /// Size, see `abbild size list`
+    #[arg(long, value_name = "SLUG")]
+    pub size: String,
+    /// Key by name, id or fingerprint, or a public key file, which is added when unknown;
+    /// may be repeated
+    #[arg(
+        long = "key",
+        value_name = "KEY",
+        required_unless_present = "user_data"
+    )]
+    pub keys: Vec<String>,
+    /// Host name [default: made from the image's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// File with cloud-init user data, at most 64 KiB
+    #[arg(long, value_name = "FILE")]
+    pub user_data: Option<PathBuf>,
+    /// Return at once instead of waiting until it runs
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct VmSshArgs {
+    /// Id or name
+    pub vm: String,
+    /// User [default: the image's default user]
+    #[arg(long, short = 'l')]
+    pub user: Option<String>,
+    /// Private key, as ssh -i
+    #[arg(long, short = 'i', value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Seconds to wait for the machine's SSH server
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_seconds)]
+    pub timeout: Duration,
+    /// Remote command, or further options of ssh
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ctrl-] detaches. When standard input is not a terminal it is sent to the \
+    machine, and the command ends once nothing has come back for --linger seconds."
+)]
+pub struct VmConsoleArgs {
+    /// Id or name
+    pub vm: String,
+    /// Print everything the console has shown so far, and do not attach
+    #[arg(long)]
+    pub log: bool,
+    /// With input that is not a terminal: seconds of silence after which to end
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
+    pub linger: Duration,
+}
+
+/// Reads `107374182400`, `100GiB`, `100G` (binary) or `100GB` (decimal) as bytes.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` does not begin with a whole number of bytes"))?;
+    let (base, power): (u64, u32) = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => (1, 0),
+        "k" | "kib" => (1024, 1),
+        "m" | "mib" => (1024, 2),
+        "g" | "gib" => (1024, 3),
+        "t" | "tib" => (1024, 4),
+        "kb" => (1000, 1),
+        "mb" => (1000, 2),
+        "gb" => (1000, 3),
+        "tb" => (1000, 4),
+        other => return Err(format!("`{other}` is not a unit; use KiB, MiB, GiB or TiB")),
+    };
+    number
+        .checked_mul(base.pow(power))
+        .ok_or_else(|| format!("`{text}` is more than can be counted"))
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds: f64| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| format!("`{text}` is not a number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units_and_limits() {
+        let cases = [
+            ("0", Some(0)),
+            ("107374182400", Some(100 << 30)),
+            ("100GiB", Some(100 << 30)),
+            ("100 gib", Some(100 << 30)),
+            ("1G", Some(1 << 30)),
+            ("1GB", Some(1_000_000_000)),
+            ("16777216TiB", None),
+            ("GiB", None),
+            ("", None),
+            ("-1", None),
+            ("1.5GiB", None),
+            ("5 apples", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_size(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_may_be_fractions_and_not_negative() {
+        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
+        for bad in ["-1", "NaN", "inf", "soon", "1e300"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn global_flags_may_follow_the_command() {
+        let cli = Cli::try_parse_from(["abbild", "image", "list", "--json", "--lang", "de"]);
+        let cli = cli.unwrap();
+        assert!(cli.json);
+        assert_eq!(cli.lang, Some(LangArg::De));
+    }
+
+    #[test]
+    fn ssh_takes_everything_after_the_dashes() {
+        let cli = Cli::try_parse_from(["abbild", "vm", "ssh", "web", "--", "ls", "-l", "--json"]);
+        let Command::Vm(VmCommand::Ssh(args)) = cli.unwrap().command else {
+            panic!("parsed as another command");
+        };
+        assert_eq!(args.args, ["ls", "-l", "--json"]);
+    }
+
+    #[test]
+    fn a_machine_needs_a_key_or_user_data() {
+        let base = [
+            "abbild", "vm", "create", "--image", "i", "--region", "r", "--size", "s",
+        ];
+        let with = |extra: &[&'static str]| {
+            Cli::try_parse_from(base.iter().copied().chain(extra.iter().copied()))
+        };
+        assert!(with(&[]).is_err());
+        assert!(with(&["--key", "k"]).is_ok());
+        assert!(with(&["--user-data", "f"]).is_ok());
+    }
+}

@@ -1,0 +1,13 @@
+//! One module per command. Each has a `run` that takes the parsed arguments and returns the exit
+//! status; `main` reports the error, if there is one.
+
+pub mod admin;
+pub mod check;
+pub mod image;
+pub mod key;
+pub mod login;
+pub mod region;
+pub mod serve;
+pub mod size;
+pub mod vm;
+mod wait;

@@ -1,0 +1,233 @@
+//! Bytes between standard input, a WebSocket and standard output, on one thread.
+//!
+//! `poll` waits for whichever has something; the socket is non-blocking. While the socket cannot
+//! take what was typed, standard input is left alone, so nothing piles up in memory.
+
+use std::io::{self, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tungstenite::client::IntoClientRequest as _;
+use tungstenite::handshake::HandshakeError;
+use tungstenite::http::HeaderValue;
+use tungstenite::stream::MaybeTlsStream;
+use tungstenite::{Error as WsError, Message, WebSocket};
+
+use crate::client::{self, Client, refusal};
+use crate::interrupt::Interrupt;
+
+/// Ctrl-], as in telnet.
+const DETACH: u8 = 0x1d;
+/// Longest time for connection and handshake.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A console that is connected.
+pub struct Attached {
+    socket: WebSocket<MaybeTlsStream<TcpStream>>,
+    /// With input that is not a terminal: how long silence may last after its end.
+    linger: Option<Duration>,
+    input_open: bool,
+    /// The socket has not taken everything yet.
+    pending: bool,
+    heard: Instant,
+}
+
+/// Why the connection ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The user detached.
+    Detached,
+    /// The other side closed.
+    Closed,
+    /// The input ended and nothing came back any more.
+    Silent,
+    /// A signal came.
+    Interrupted,
+}
+
+impl Attached {
+    /// Connects to the WebSocket at `path` of the service.
+    ///
+    /// # Errors
+    /// If that fails or the service refuses.
+    pub fn connect(client: &Client, path: &str, linger: Option<Duration>) -> anyhow::Result<Self> {
+        // http becomes ws and https becomes wss.
+        let url = format!("{}{path}", client.url()).replacen("http", "ws", 1);
+        let mut request = url.into_client_request()?;
+        let token = HeaderValue::from_str(client.authorization())?;
+        request.headers_mut().insert("authorization", token);
+        let stream = dial(client.url())?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(CONNECT))?;
+        let socket = match tungstenite::client_tls(request, stream) {
+            Ok((socket, _)) => socket,
+            Err(HandshakeError::Failure(WsError::Http(answer))) => {
+                let body = answer.body().as_deref().unwrap_or_default();
+                return Err(refusal(answer.status(), answer.headers(), body).into());
+            }
+            Err(error) => return Err(error).context("connecting to the console"),
+        };
+        let tcp = tcp(&socket)?;
+        tcp.set_read_timeout(None)?;
+        tcp.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            linger,
+            input_open: true,
+            pending: false,
+            heard: Instant::now(),
+        })
+    }
+
+    /// Carries bytes until the end.
+    ///
+    /// # Errors
+    /// If the connection, standard input or standard output fails.
+    pub fn run(&mut self, interrupt: &Interrupt) -> anyhow::Result<End> {
+        loop {
+            if let Some(end) = self.receive()? {
+                return Ok(end);
+            }
+            self.pending = would_block(self.socket.flush())?;
+            if interrupt.is_set() {
+                return self.close(End::Interrupted);
+            }
+            if !self.input_open && self.linger.is_none_or(|l| self.heard.elapsed() >= l) {
+                return self.close(End::Silent);
+            }
+            if self.wait()?
+                && let Some(end) = self.send()?
+            {
+                return self.close(end);
+            }
+        }
+    }
+
+    /// Prints everything that has arrived.
+    fn receive(&mut self) -> anyhow::Result<Option<End>> {
+        let mut out = io::stdout().lock();
+        let end = loop {
+            let bytes = match self.socket.read() {
+                Ok(Message::Binary(bytes)) => bytes,
+                Ok(Message::Text(text)) => text.into(),
+                Ok(Message::Close(_)) => break Some(End::Closed),
+                Ok(_) => continue,
+                Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => break Some(End::Closed),
+                Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break None,
+                Err(error) => return Err(error).context("reading from the console"),
+            };
+            self.heard = Instant::now();
+            out.write_all(&bytes)?;
+        };
+        out.flush()?;
+        Ok(end)
+    }
+
+    /// Waits for any side, at most a second; whether there is input.
+    fn wait(&self) -> anyhow::Result<bool> {
+        let stdin = io::stdin();
+        let tcp = tcp(&self.socket)?;
+        let mut wanted = PollFlags::IN;
+        wanted.set(PollFlags::OUT, self.pending);
+        let mut fds = vec![PollFd::new(tcp, wanted)];
+        let listen = self.input_open && !self.pending;
+        let stdin = stdin.as_fd();
+        if listen {
+            fds.push(PollFd::new(&stdin, PollFlags::IN));
+        }
+        // A signal between the question whether there was one and this call is seen a second late.
+        let mut timeout = Duration::from_secs(1);
+        if let (false, Some(linger)) = (self.input_open, self.linger) {
+            timeout = timeout.min(linger.saturating_sub(self.heard.elapsed()));
+        }
+        let timeout = Timespec::try_from(timeout)?;
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()))
+    }
+
+    /// Sends what was typed.
+    fn send(&mut self) -> anyhow::Result<Option<End>> {
+        let mut buffer = [0; 4096];
+        let read = match rustix::io::read(io::stdin(), &mut buffer) {
+            Ok(read) => read,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(None),
+            // A terminal that is gone answers so.
+            Err(rustix::io::Errno::IO) => 0,
+            Err(error) => return Err(error).context("reading standard input"),
+        };
+        if read == 0 {
+            self.input_open = false;
+            self.heard = Instant::now();
+            return Ok(None);
+        }
+        let typed = &buffer[..read];
+        let detach = match self.linger {
+            None => typed.iter().position(|&byte| byte == DETACH),
+            // Only a terminal has keys.
+            Some(_) => None,
+        };
+        let typed = detach.map_or(typed, |end| &typed[..end]);
+        if !typed.is_empty() {
+            let message = Message::binary(typed.to_vec());
+            self.pending = would_block(self.socket.send(message))?;
+        }
+        Ok(detach.map(|_| End::Detached))
+    }
+
+    /// Says goodbye; whether that arrives does not matter.
+    fn close(&mut self, end: End) -> anyhow::Result<End> {
+        let _ = self.socket.close(None);
+        let _ = self.socket.flush();
+        Ok(end)
+    }
+}
+
+fn tcp(socket: &WebSocket<MaybeTlsStream<TcpStream>>) -> io::Result<&TcpStream> {
+    match socket.get_ref() {
+        MaybeTlsStream::Plain(stream) => Ok(stream),
+        MaybeTlsStream::Rustls(stream) => Ok(&stream.sock),
+        _ => Err(io::Error::other("an unknown kind of connection")),
+    }
+}
+
+/// Whether there is more to write.
+fn would_block(result: Result<(), WsError>) -> anyhow::Result<bool> {
+    match result {
+        Ok(()) => Ok(false),
+        Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        // The next read says how it ended.
+        Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => Ok(false),
+        Err(error) => Err(error).context("writing to the console"),
+    }
+}
+
+fn dial(url: &str) -> Result<TcpStream, client::Error> {
+    let (scheme, host) = url.split_once("://").unwrap_or(("http", url));
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let address = if has_port {
+        host.to_owned()
+    } else {
+        format!("{host}:{default_port}")
+    };
+    let refused = |source| client::Error::Refused {
+        url: url.to_owned(),
+        source,
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs().map_err(refused)? {
+        match TcpStream::connect_timeout(&address, CONNECT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(refused(last))
+}

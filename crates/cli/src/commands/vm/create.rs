@@ -1,0 +1,183 @@
+//! `abbild vm create`: from an image and a key to a machine that one can log in to.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use abbild_api::{
+    Action, ActionOne, ActionStatus, CreateDroplet, CreateDropletAnswer, Droplet, DropletOne,
+    IdOrName, Key,
+};
+
+use crate::args::VmCreateArgs;
+use crate::client::Client;
+use crate::commands::{key, wait};
+use crate::failure::{Failure, INTERRUPTED};
+use crate::interrupt::Interrupt;
+use crate::names;
+use crate::print::clean;
+use crate::progress::Steps;
+use crate::public_key;
+use crate::session::Session;
+
+use super::show;
+
+/// Most user data that the API takes.
+const MAX_USER_DATA: usize = 64 * 1024;
+
+/// Creates a machine.
+///
+/// # Errors
+/// If something it needs does not exist, the service refuses, or the machine does not start.
+pub fn run(session: &Session, args: &VmCreateArgs) -> anyhow::Result<ExitCode> {
+    let user_data = args.user_data.as_deref().map(read_user_data).transpose()?;
+    let client = session.client()?;
+    let image = names::image(&client, &args.image)?;
+    let name = args.name.clone().unwrap_or_else(|| host_name(&image.name));
+    let request = CreateDroplet {
+        name: Some(name.clone()),
+        names: Vec::new(),
+        size: args.size.clone(),
+        image: IdOrName::Id(image.id.0),
+        region: Some(args.region.clone()),
+        ssh_keys: resolve_keys(&client, &args.keys)?,
+        user_data,
+        tags: Vec::new(),
+        volumes: Vec::new(),
+        vpc_uuid: None,
+    };
+    let answer: CreateDropletAnswer = client.post("/v2/droplets", &request)?;
+    let created = answer
+        .droplet
+        .ok_or_else(|| Failure::new("the service did not say which machine it created"))?;
+    let vm = match answer.links.actions.first() {
+        Some(link) if !args.no_wait => {
+            let path = format!("/v2/actions/{}", link.id);
+            let action: Action = client.get::<ActionOne>(&path)?.action;
+            wait_until_running(&client, &created, action)?
+        }
+        _ => created,
+    };
+    session.show(&vm, |out| show::write(out, &vm))?;
+    advise(&vm);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wait_until_running(client: &Client, vm: &Droplet, action: Action) -> anyhow::Result<Droplet> {
+    let interrupt = Interrupt::watch()?;
+    let mut steps = Steps::new();
+    steps.step("starting");
+    let ended = wait::action(client, action, &mut steps, &interrupt)?.ok_or_else(|| {
+        Failure::new("stopped waiting")
+            .hint(format!(
+                "the machine goes on starting; `abbild vm show {}` shows it",
+                vm.id
+            ))
+            .code(INTERRUPTED)
+    })?;
+    if ended.status == ActionStatus::Errored {
+        let reason = ended.extra.and_then(|extra| extra.reason);
+        let reason = reason.as_deref().unwrap_or("the service gave no reason");
+        return Err(Failure::new(format!("the machine was not created: {}", clean(reason))).into());
+    }
+    let answer: DropletOne = client.get(&format!("/v2/droplets/{}", vm.id))?;
+    Ok(answer.droplet)
+}
+
+/// What to do next, on standard error so that standard output stays data.
+fn advise(vm: &Droplet) {
+    let name = clean(&vm.name);
+    eprintln!("\nhint: `abbild vm ssh {name}` waits for its SSH server and logs in");
+    let warned = vm
+        .extra
+        .as_ref()
+        .is_some_and(|extra| !extra.warnings.is_empty());
+    if warned {
+        eprintln!("hint: should that fail, `abbild vm console {name}` is the way in");
+    }
+}
+
+/// Ids of the keys, adding those that are given as a file and not known yet.
+fn resolve_keys(client: &Client, wanted: &[String]) -> anyhow::Result<Vec<IdOrName>> {
+    let mut known = names::keys(client)?;
+    let mut ids: Vec<IdOrName> = Vec::new();
+    for text in wanted {
+        let key = match names::key(&known, text) {
+            Ok(key) => key,
+            Err(_) if Path::new(text).is_file() => from_file(client, &mut known, Path::new(text))?,
+            Err(error) => return Err(error.into()),
+        };
+        let id = IdOrName::Id(key.id.0);
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+fn from_file(client: &Client, known: &mut Vec<Key>, path: &Path) -> anyhow::Result<Key> {
+    let line = public_key::read(path)?;
+    let same = |key: &&Key| public_key::essence(&key.public_key) == public_key::essence(&line);
+    if let Some(key) = known.iter().find(same) {
+        return Ok(key.clone());
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = public_key::comment(&line).unwrap_or(&stem);
+    let key = key::create(client, name, &line)?;
+    eprintln!("added key {} `{}`", key.id, clean(&key.name));
+    known.push(key.clone());
+    Ok(key)
+}
+
+fn read_user_data(path: &Path) -> anyhow::Result<String> {
+    let fault = |what: &str| Failure::new(format!("{}: {what}", path.display()));
+    let bytes = fs::read(path).map_err(|error| fault(&error.to_string()))?;
+    if bytes.len() > MAX_USER_DATA {
+        let hint = "put the rest where the machine can fetch it, and use `#include URL`";
+        return Err(fault("user data may have 64 KiB at most").hint(hint).into());
+    }
+    Ok(String::from_utf8(bytes).map_err(|_| fault("user data must be text in UTF-8"))?)
+}
+
+/// `name` with what a host name cannot have replaced.
+fn host_name(name: &str) -> String {
+    let allowed = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = name.chars().map(allowed).take(63).collect();
+    let name = name.trim_matches(['-', '.']).to_owned();
+    if name.is_empty() {
+        "vm".to_owned()
+    } else {
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_made_of_what_they_may_have() {
+        assert_eq!(host_name("debian-12"), "debian-12");
+        assert_eq!(host_name("Mein Abbild (neu)"), "Mein-Abbild--neu");
+        assert_eq!(host_name("東京"), "vm");
+        assert_eq!(host_name(&"a".repeat(100)).len(), 63);
+    }
+
+    #[test]
+    fn user_data_has_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("user-data");
+        fs::write(&path, vec![b'a'; MAX_USER_DATA]).unwrap();
+        assert_eq!(read_user_data(&path).unwrap().len(), MAX_USER_DATA);
+        fs::write(&path, vec![b'a'; MAX_USER_DATA + 1]).unwrap();
+        assert!(read_user_data(&path).is_err());
+        fs::write(&path, [0xff]).unwrap();
+        assert!(read_user_data(&path).is_err());
+    }
+}

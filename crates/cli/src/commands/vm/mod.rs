@@ -1,0 +1,82 @@
+//! `abbild vm …`: machines, and the ways into them.
+
+mod attach;
+mod console;
+mod create;
+mod delete;
+mod known_hosts;
+mod list;
+mod show;
+mod ssh;
+
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use abbild_api::{Droplet, DropletStatus};
+
+use crate::args::VmCommand;
+use crate::session::Session;
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Those of the subcommand.
+pub fn run(session: &Session, command: &VmCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        VmCommand::Create(args) => create::run(session, args),
+        VmCommand::List => list::run(session),
+        VmCommand::Show(args) => show::run(session, args),
+        VmCommand::Ssh(args) => ssh::run(session, args),
+        VmCommand::Console(args) => console::run(session, args),
+        VmCommand::Delete(args) => delete::run(session, args),
+    }
+}
+
+/// The first public IPv4 address. Parsed, so that nothing else can pass for one.
+fn address(vm: &Droplet) -> Option<IpAddr> {
+    let public = vm
+        .networks
+        .v4
+        .iter()
+        .find(|network| network.kind == "public");
+    public?.ip_address.parse().ok()
+}
+
+fn ssh_port(vm: &Droplet) -> u16 {
+    vm.extra.as_ref().map_or(22, |extra| extra.ssh_port)
+}
+
+fn status(vm: &Droplet) -> &'static str {
+    match vm.status {
+        DropletStatus::New => "starting",
+        DropletStatus::Active => "running",
+        DropletStatus::Off => "off",
+        DropletStatus::Archive => "archived",
+    }
+}
+
+/// The `ssh` command for people to copy.
+fn ssh_command(vm: &Droplet) -> Option<String> {
+    let address = address(vm)?;
+    let user = vm
+        .extra
+        .as_ref()
+        .and_then(|extra| extra.default_user.as_deref());
+    let user = user
+        .filter(|user| is_user(user))
+        .map(|user| format!("{user}@"));
+    let port = match ssh_port(vm) {
+        22 => String::new(),
+        port => format!("-p {port} "),
+    };
+    Some(format!("ssh {port}{}{address}", user.unwrap_or_default()))
+}
+
+/// Whether `name` may stand unquoted in a command line.
+fn is_user(name: &str) -> bool {
+    !name.starts_with('-')
+        && !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}

@@ -1,0 +1,65 @@
+//! `abbild vm show`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use abbild_api::Droplet;
+
+use crate::args::VmRef;
+use crate::names;
+use crate::print::{clean, fields};
+use crate::session::Session;
+
+use super::{address, ssh_command, status};
+
+/// Prints one machine.
+///
+/// # Errors
+/// If there is no such machine; those of the request and of printing.
+pub fn run(session: &Session, args: &VmRef) -> anyhow::Result<ExitCode> {
+    let vm = names::vm(&session.client()?, &args.vm)?;
+    session.show(&vm, |out| write(out, &vm))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes everything about `vm` that a customer may want to know.
+///
+/// # Errors
+/// Those of writing.
+pub fn write(out: &mut dyn Write, vm: &Droplet) -> io::Result<()> {
+    let extra = vm.extra.as_ref();
+    let acceleration = extra.map(|extra| match &extra.acceleration_note {
+        Some(note) => format!("{} ({note})", extra.acceleration),
+        None => extra.acceleration.clone(),
+    });
+    let lines = [
+        ("id", vm.id.to_string()),
+        ("name", vm.name.clone()),
+        ("state", status(vm).to_owned()),
+        (
+            "reason",
+            extra
+                .and_then(|extra| extra.reason.clone())
+                .unwrap_or_default(),
+        ),
+        ("image", format!("{} `{}`", vm.image.id, vm.image.name)),
+        ("region", vm.region.slug.clone()),
+        ("size", vm.size_slug.clone()),
+        ("tags", vm.tags.join(", ")),
+        ("created", vm.created_at.clone()),
+        ("acceleration", acceleration.unwrap_or_default()),
+        (
+            "address",
+            address(vm)
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+        ),
+        ("ssh", ssh_command(vm).unwrap_or_default()),
+    ];
+    fields(out, &lines)?;
+    let warnings = extra.map_or(&[][..], |extra| &extra.warnings);
+    for warning in warnings {
+        writeln!(out, "warning: {}", clean(warning))?;
+    }
+    Ok(())
+}
