@@ -26,21 +26,21 @@ run: build ## Build and start the service on this machine
 test: ## Everything that must pass: checks, unit tests, one real guest booted
 	@scripts/setup test
 	$(MAKE) --no-print-directory lint fixtures
-	cargo nextest run --locked --workspace
-	cargo build --release --locked -p abbild
-	tests/e2e/run smoke
+	ABBILD_REQUIRE_FIXTURES=1 cargo nextest run --locked --workspace
+	cargo build --locked -p abbild
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/e2e/run smoke
 
 test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
 	@scripts/setup test
 	$(MAKE) --no-print-directory fixtures
 	cargo build --release --locked -p abbild
-	tests/e2e/run full
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/e2e/run full
 
 bench: ## Measure against the peers and print a table
 	@scripts/setup bench
 	$(MAKE) --no-print-directory fixtures
 	cargo build --release --locked -p abbild
-	bench/run
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild bench/run
 
 fixtures: ## Build the guest images of the tests (cached outside the tree)
 	@scripts/setup test
