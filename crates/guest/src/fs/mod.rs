@@ -40,8 +40,15 @@ pub(crate) fn open<S: Source + 'static>(source: S, base: u64) -> Result<Ext4, Fa
             "its blocks are too large".to_owned(),
         )
     })?;
-    Ext4::load(Box::new(Guard::new(source, block_size)))
-        .map_err(|error| fault(code_of(&error), error.to_string()))
+    Ext4::load(Box::new(Guard::new(source, block_size))).map_err(|error| {
+        // A journal that is not understood is no fault of the filesystem: replaying it elsewhere
+        // helps.
+        let code = match code_of(&error) {
+            "filesystem-unsupported" if superblock.needs_recovery() => "filesystem-dirty",
+            code => code,
+        };
+        fault(code, error.to_string())
+    })
 }
 
 /// The permanent name for a failure of the ext4 reader.

@@ -110,6 +110,17 @@ fn absurd_superblocks_are_refused_before_they_cost_anything() {
 }
 
 #[test]
+fn a_journal_that_cannot_be_replayed_asks_for_a_check() {
+    let mut disk = Guest::debian().disk_as(&["-t", "ext3"]);
+    disk[START + 1024 + 0x60] |= 0x4; // needs recovery
+    let report = report(disk);
+    let root = finding(&report, RuleId::RootFilesystem);
+    assert_eq!(root.message.id, "root-filesystem-dirty");
+    assert!(root.remedies[0].commands[0].contains("e2fsck /dev/sda1"));
+    assert_eq!(finding(&report, RuleId::Sshd).outcome, Outcome::Unknown);
+}
+
+#[test]
 fn a_damaged_file_tree_is_a_finding() {
     let mut disk = Guest::debian().disk();
     // The first inode table: root directory and everything below it.
