@@ -244,7 +244,7 @@ class ServiceTestCase(unittest.TestCase):
             os.kill(process, signal.SIGKILL)
 
     def image(self, name):
-        return self.customer.json("image", "show", name)["image"]
+        return self.customer.json("image", "show", name)
 
     def assert_booted_from_config_drive(self, vm, hostname):
         """Logs in and proves that cloud-init did what the config drive said."""

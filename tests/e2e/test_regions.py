@@ -15,7 +15,7 @@ class TwoRegions(ServiceTestCase):
         process = self.customer.start(*upload)
 
         def half_way():
-            images = self.customer.json("image", "list")["images"]
+            images = self.customer.json("image", "list")
             progress = images and images[0]["abbild"]["progress"]
             return progress and progress["total"] and progress["done"]
 
@@ -29,7 +29,7 @@ class TwoRegions(ServiceTestCase):
         image = self.image("deb")
         self.assertEqual(image["status"], "available")
         self.assertEqual(image["abbild"]["format"], "qcow2")
-        self.assertEqual(len(self.customer.json("image", "list")["images"]), 1)
+        self.assertEqual(len(self.customer.json("image", "list")), 1)
 
     def test_2_the_same_disk_compressed_is_the_same_image(self):
         self.customer.run(
@@ -69,7 +69,7 @@ class TwoRegions(ServiceTestCase):
         for name in ("one", "two"):
             self.assert_booted_from_config_drive(name, name)
         addresses = {
-            vm["networks"]["v4"][0]["ip_address"] for vm in customer.json("vm", "list")["droplets"]
+            vm["networks"]["v4"][0]["ip_address"] for vm in customer.json("vm", "list")
         }
         self.assertEqual(len(addresses), 2)
 
@@ -102,7 +102,7 @@ class TwoRegions(ServiceTestCase):
         )
         self.assertEqual(self.image("second")["abbild"]["verdict"], "accepted_with_warnings")
         self.assertEqual(self.service.leftovers(), [])
-        vm = self.customer.json("vm", "show", "one")["droplet"]
+        vm = self.customer.json("vm", "show", "one")
         self.assertEqual(vm["status"], "active")
         after = self.customer.ssh("one", "cat /proc/sys/kernel/random/boot_id")
         self.assertEqual(before, after, "the machine was started anew")
@@ -112,7 +112,7 @@ class TwoRegions(ServiceTestCase):
         self.customer.run("vm", "ssh", "two", "-i", self.customer.key, "--", "sudo poweroff", status=None)
         wait_for(
             "the machine to be off",
-            lambda: self.customer.json("vm", "show", "two")["droplet"]["status"] == "off",
+            lambda: self.customer.json("vm", "show", "two")["status"] == "off",
             120,
             interval=1,
         )
@@ -128,7 +128,7 @@ class TwoRegions(ServiceTestCase):
         for region in ("hal1", "nbg1"):
             wait_for("the store to be empty", lambda: not self.service.stored(region), 30)
             self.assertEqual(list((self.service.data / "regions" / region / "vms").iterdir()), [])
-        self.assertEqual(self.customer.json("vm", "list")["droplets"], [])
+        self.assertEqual(self.customer.json("vm", "list"), [])
 
 
 if __name__ == "__main__":

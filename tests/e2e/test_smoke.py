@@ -25,7 +25,7 @@ class Smoke(ServiceTestCase):
             "vm", "create", "--image", "deb", "--region", "hal1", "--size", "s-1vcpu-1gb",
             "--key", "me", "--name", "smoke",
         )  # fmt: skip
-        vm = customer.json("vm", "show", "smoke")["droplet"]
+        vm = customer.json("vm", "show", "smoke")
         self.assertEqual(vm["status"], "active")
         self.assertTrue(vm["networks"]["v4"][0]["ip_address"].startswith("127."))
         self.assert_booted_from_config_drive("smoke", "smoke")
