@@ -214,9 +214,13 @@ impl Connection {
                 204 => head.replace("content-length: 0\r\n", ""),
                 _ => head,
             };
+            let body = match request.method.as_str() {
+                "HEAD" => "",
+                _ => &answer.body,
+            };
             let sent = (&self.stream)
                 .write_all(head.as_bytes())
-                .and_then(|()| (&self.stream).write_all(answer.body.as_bytes()));
+                .and_then(|()| (&self.stream).write_all(body.as_bytes()));
             if sent.is_err() {
                 return;
             }
@@ -262,6 +266,11 @@ impl Connection {
                 headers: String::new(),
                 body: "earlier output\r\n".into(),
             },
+            ("DELETE", path) if path.starts_with("/v2/images/") => {
+                let id = path.trim_start_matches("/v2/images/").parse().unwrap();
+                self.state().images.remove(&id);
+                Answer::empty(204, String::new())
+            }
             ("GET", path) => match path.strip_prefix("/v2/images/").map(str::parse) {
                 Some(Ok(id)) => self.show_image(id),
                 _ => Answer::not_found(),

@@ -149,6 +149,11 @@ fn an_upload_that_the_service_forgot_begins_anew() {
     scene.upload_until(437_000, Signal::KILL);
     scene.service.forget();
     scene.upload().expect(0);
+    assert_eq!(
+        scene.service.images(),
+        1,
+        "the image that cannot be completed is gone"
+    );
     assert_eq!(scene.service.uploads(), [scene.content.clone()]);
 }
 
