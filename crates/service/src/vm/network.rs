@@ -4,6 +4,10 @@
 //! its SSH can be on port 22 where clients expect it. Two things get in the way: only root may
 //! bind ports below 1024, and an SSH server of the host that listens on *every* address occupies
 //! port 22 of all of them. In both cases the machine gets a port from [`SSH_PORTS`] further on.
+//!
+//! QEMU's user-mode network needs no privileges and keeps machines apart, but has one gap that
+//! QEMU offers no switch for: a guest reaches what listens on the host's 127.0.0.1 as 10.0.2.2.
+//! Services there must not rely on that address for their protection.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};

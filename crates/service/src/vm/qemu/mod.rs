@@ -1,8 +1,8 @@
 //! The driver for one host: a QEMU process per machine.
 //!
-//! Read [`files`] first: it shows the directory that *is* a machine, and the lock that tells
-//! whether it runs. [`process`] starts and ends QEMU, [`command`] is its command line, [`qmp`] the
-//! protocol to talk to it, and [`accel`] finds out whether the hardware really runs guests.
+//! Read `files` first: it shows the directory that *is* a machine, and the lock that tells
+//! whether it runs. `process` starts and ends QEMU, `command` is its command line, `qmp` the
+//! protocol to talk to it, and `accel` finds out whether the hardware really runs guests.
 //!
 //! The driver itself remembers nothing. A new one on the same directory, after the service was
 //! killed or updated, continues with every machine as it is.
