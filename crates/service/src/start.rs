@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::{Notify, RwLock, oneshot};
 
 use crate::config::{Config, RegionConfig};
 use crate::db::{self, Db, account, action};
@@ -16,6 +16,10 @@ use crate::store::Store;
 use crate::uploads::Uploads;
 use crate::vm::qemu::Qemu;
 use crate::{Service, auth, http, jobs, machine};
+
+/// How long requests may go on after the service was told to stop. Uploads continue where they
+/// were counted last, and consoles can be attached again.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What the operator is told once the service answers requests.
 #[derive(Debug)]
@@ -50,10 +54,22 @@ pub async fn serve(
         address,
         first_token,
     });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop)
-        .await
-        .context("serving requests")
+    let (stopping, stopped) = oneshot::channel();
+    let stop = async {
+        stop.await;
+        let _ = stopping.send(());
+    };
+    let late = async {
+        // A server that ended by itself never sends: then the other branch has ended as well.
+        let _ = stopped.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = axum::serve(listener, router).with_graceful_shutdown(stop) => {
+            served.context("serving requests")
+        }
+        () = late => Ok(()),
+    }
 }
 
 /// A further token for the first account, made while the service is stopped or running.
