@@ -7,6 +7,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::client;
+use crate::print::clean;
 
 /// Refused, or failed.
 pub const FAILED: u8 = 1;
@@ -62,6 +63,18 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// `error` and everything that caused it, on one line that is safe to print.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    clean(&text)
+}
 
 /// The exit status for `error`.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {

@@ -16,7 +16,7 @@ use crate::print::clean;
 /// If there is none, or several.
 pub fn image(client: &Client, text: &str) -> anyhow::Result<Image> {
     let candidates = match images(client, text)? {
-        Found::One(image) => return Ok(image),
+        Found::One(image) => return Ok(*image),
         Found::Named(images) => images,
     };
     let (dead, alive): (Vec<_>, Vec<_>) = candidates
@@ -32,20 +32,20 @@ pub fn image(client: &Client, text: &str) -> anyhow::Result<Image> {
 /// If there is none, or several.
 pub fn image_strictly(client: &Client, text: &str) -> anyhow::Result<Image> {
     match images(client, text)? {
-        Found::One(image) => Ok(image),
+        Found::One(image) => Ok(*image),
         Found::Named(images) => Ok(only(images, "image", text, |image| image.id)?),
     }
 }
 
 enum Found {
-    One(Image),
+    One(Box<Image>),
     Named(Vec<Image>),
 }
 
 fn images(client: &Client, text: &str) -> anyhow::Result<Found> {
     if let IdOrName::Id(id) = IdOrName::parse(text) {
         match client.get::<ImageOne>(&format!("/v2/images/{id}")) {
-            Ok(answer) => return Ok(Found::One(answer.image)),
+            Ok(answer) => return Ok(Found::One(Box::new(answer.image))),
             Err(error) if error.status() == Some(404) => {}
             Err(error) => return Err(error.into()),
         }

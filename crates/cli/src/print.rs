@@ -63,7 +63,7 @@ pub fn size(bytes: u64) -> String {
     let mut whole = bytes;
     let mut tenths = 0;
     while let Some(name) = UNITS.get(unit) {
-        tenths = u128::from(bytes) * 10 >> (10 * (unit + 1));
+        tenths = (u128::from(bytes) * 10) >> (10 * (unit + 1));
         whole = u64::try_from(tenths / 10).unwrap_or(u64::MAX);
         if whole < 1024 {
             return format!("{whole}.{} {name}", tenths % 10);

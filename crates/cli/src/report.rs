@@ -102,12 +102,10 @@ impl Finding {
             )?;
         }
         let met = self.outcome == Outcome::Pass;
-        let shown = if met {
-            PASS_EVIDENCE
-        } else {
-            self.evidence.len()
-        };
-        for evidence in self.evidence.iter().take(shown) {
+        let limit = if met { PASS_EVIDENCE } else { usize::MAX };
+        // A bare value says nothing that the sentence does not, unless there is something to doubt.
+        let worth = |evidence: &&Evidence| !met || has_place(evidence);
+        for evidence in self.evidence.iter().filter(worth).take(limit) {
             let text = place(evidence);
             for line in wrap(&text, width.saturating_sub(INDENT + 2)) {
                 writeln!(out, "{indent}  {}", style.dim(&line))?;
@@ -155,6 +153,10 @@ impl Remedy {
     }
 }
 
+fn has_place(evidence: &Evidence) -> bool {
+    evidence.path.is_some() || evidence.offset.is_some()
+}
+
 /// `path:line: text`, as compilers write it.
 fn place(evidence: &Evidence) -> String {
     let mut parts = Vec::new();
@@ -183,7 +185,7 @@ fn summary(facts: &Facts) -> String {
             .layers
             .iter()
             .rev()
-            .map(|layer| format!(".{layer}"));
+            .map(|layer| format!("+{layer}"));
         parts.push(format!("{format}{}", layers.collect::<String>()));
     }
     match (container.virtual_size, container.file_size) {
@@ -289,6 +291,7 @@ mod tests {
                     "rule": "operating-system", "title": "Operating system", "outcome": "pass",
                     "message_id": "x", "message": "Debian GNU/Linux 12 (bookworm)\u{1b}[2J",
                     "evidence": [
+                        {"text": "only a value"},
                         {"path": "/usr/lib/os-release", "line": 1, "text": "PRETTY_NAME=\"Debian\""},
                         {"path": "/second"}
                     ],

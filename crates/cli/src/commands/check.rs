@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
-use crate::failure::{FAILED, Failure, INTERRUPTED, UNREADABLE};
+use crate::failure::{FAILED, Failure, INTERRUPTED, UNREADABLE, with_causes};
 use crate::interrupt::Interrupt;
 use crate::print::{self, Style, clean};
 use crate::progress::Steps;
@@ -81,7 +81,7 @@ impl Checked {
 
 /// The error for a file that could not be read, with its exit status.
 pub fn unreadable(name: &str, error: &DiskError) -> Failure {
-    Failure::new(format!("{name} could not be read: {}", with_source(error)))
+    Failure::new(format!("{name} could not be read: {}", with_causes(error)))
         .maybe_hint(error.hint())
         .code(UNREADABLE)
 }
@@ -93,20 +93,13 @@ fn without_verdict(name: &str, mut report: Value, error: &DiskError) -> Value {
         object.insert("verdict".into(), Value::Null);
         let error = json!({
             "code": error.code(),
-            "message": with_source(error),
+            "message": with_causes(error),
             "offset": error.offset(),
             "hint": error.hint(),
         });
         object.insert("error".into(), error);
     }
     report
-}
-
-fn with_source(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => clean(&format!("{error}: {source}")),
-        None => clean(&error.to_string()),
-    }
 }
 
 /// Opens the image at `path` and inspects it.
@@ -218,7 +211,7 @@ fn disk_error(error: &abbild_convert::Error) -> Option<DiskError> {
         _ => DiskErrorKind::Io,
     };
     // The message has the offset in it already.
-    let converted = DiskError::new(kind, error.code(), with_source(error));
+    let converted = DiskError::new(kind, error.code(), with_causes(error));
     Some(match error.hint() {
         Some(hint) => converted.with_hint(hint),
         None => converted,

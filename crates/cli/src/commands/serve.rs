@@ -25,7 +25,8 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         .regions
         .first()
         .map_or_else(String::new, |r| r.slug.clone());
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
         let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
         let stop = async move {
@@ -37,6 +38,8 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         };
         abbild_service::serve(config, stop, |started| welcome(started, &data, &region)).await
     })?;
+    // Imports begin again at the next start; waiting for them would hold up the stop.
+    runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 

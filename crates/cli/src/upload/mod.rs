@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use abbild_api::{CreateImage, Id, Image, ImageOne, ImageStatus, Stage};
 
 use crate::client::{self, Client};
-use crate::failure::{Failure, INTERRUPTED};
+use crate::failure::{Failure, INTERRUPTED, with_causes};
 use crate::interrupt::Interrupt;
 use crate::print::clean;
 use crate::progress::Steps;
@@ -101,7 +101,6 @@ impl Upload<'_> {
         };
         let mut position = match resumed {
             Resumed::Complete(image) => {
-                self.steps.note("all bytes were sent before");
                 return Ok((image, keep));
             }
             Resumed::At(position) => {
@@ -246,8 +245,9 @@ impl Upload<'_> {
                 });
             }
             let seconds = pause.as_secs_f32();
+            let what = with_causes(&error);
             self.steps
-                .note(&format!("{error}; trying again in {seconds:.1} s"));
+                .note(&format!("{what}; trying again in {seconds:.1} s"));
             self.interrupt.sleep(pause);
             if self.interrupt.is_set() {
                 return Err(self.interrupted(before));

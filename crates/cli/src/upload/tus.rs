@@ -58,6 +58,8 @@ pub fn append(client: &Client, path: &str, piece: &mut Piece<'_>) -> Result<u64>
         ("upload-offset", offset.as_str()),
         ("content-type", OFFSET_OCTET_STREAM),
         ("content-length", length.as_str()),
+        // A refusal then arrives before the bytes are sent, not as a broken connection.
+        ("expect", "100-continue"),
     ];
     let response = client.run("PATCH", path, &headers, SendBody::from_reader(piece))?;
     upload_offset(&response, "PATCH", path)

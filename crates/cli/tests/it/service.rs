@@ -349,6 +349,10 @@ impl Connection {
                 assert_eq!(request.headers["tus-resumable"], "1.0.0");
                 assert_eq!(request.number("upload-offset"), have, "a wrong offset");
                 self.state().patches.push(have);
+                assert_eq!(request.headers["expect"], "100-continue");
+                (&self.stream)
+                    .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    .ok()?;
                 self.receive(id, request.number("content-length"), body)?;
             }
             other => panic!("{other} to an upload"),

@@ -78,7 +78,10 @@ fn an_image_arrives_whole() {
     let image = scene.upload().expect(0).json();
     assert_eq!(image["name"], "debian");
     assert_eq!(image["status"], "available");
-    assert_eq!(scene.service.uploads(), [scene.content.clone()]);
+    assert_eq!(
+        scene.service.uploads(),
+        std::slice::from_ref(&scene.content)
+    );
     assert_eq!(scene.states(), 0, "nothing is left to continue");
 }
 
@@ -88,7 +91,10 @@ fn a_connection_that_breaks_half_way_is_taken_up_again() {
     scene.service.fault(Fault::DropAt(437_000));
     let ran = scene.upload().expect(0);
     assert!(ran.err.contains("trying again in"), "{}", ran.err);
-    assert_eq!(scene.service.uploads(), [scene.content.clone()]);
+    assert_eq!(
+        scene.service.uploads(),
+        std::slice::from_ref(&scene.content)
+    );
     assert_eq!(scene.service.patches(), [0, 437_000]);
 }
 
@@ -99,7 +105,10 @@ fn after_a_kill_the_same_command_continues() {
     assert_eq!(scene.states(), 1);
     let ran = scene.upload().expect(0);
     assert!(ran.err.contains("continuing at 43%"), "{}", ran.err);
-    assert_eq!(scene.service.uploads(), [scene.content.clone()]);
+    assert_eq!(
+        scene.service.uploads(),
+        std::slice::from_ref(&scene.content)
+    );
     assert_eq!(scene.service.patches(), [0, 437_000]);
     assert_eq!(scene.service.images(), 1);
     assert_eq!(scene.states(), 0);
@@ -129,7 +138,10 @@ fn ctrl_c_says_how_to_continue() {
     assert_eq!(scene.states(), 1);
     scene.service.come_back();
     scene.upload().expect(0);
-    assert_eq!(scene.service.uploads(), [scene.content.clone()]);
+    assert_eq!(
+        scene.service.uploads(),
+        std::slice::from_ref(&scene.content)
+    );
 }
 
 #[test]
@@ -154,7 +166,10 @@ fn an_upload_that_the_service_forgot_begins_anew() {
         1,
         "the image that cannot be completed is gone"
     );
-    assert_eq!(scene.service.uploads(), [scene.content.clone()]);
+    assert_eq!(
+        scene.service.uploads(),
+        std::slice::from_ref(&scene.content)
+    );
 }
 
 #[test]
