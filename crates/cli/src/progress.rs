@@ -28,9 +28,10 @@ impl Steps {
         self.current = Some(label.to_owned());
         match &self.bar {
             Some(bar) => {
+                // First of all, because everything below draws.
+                bar.set_style(spinner());
                 bar.reset();
                 bar.unset_length();
-                bar.set_style(spinner());
                 bar.set_message(label.to_owned());
                 bar.tick();
             }
