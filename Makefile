@@ -53,7 +53,7 @@ lint: ## Formatting, clippy, licences and advisories, shell scripts
 	@scripts/setup test
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo deny --locked check
+	@scripts/check-dependencies
 	@scripts/lint-shell
 
 clean: ## Remove what cargo built (the cached guest images stay)
