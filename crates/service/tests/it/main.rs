@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on should panic
 
+mod accounts;
 mod api;
+mod droplets;
 mod images;
 mod service;
 mod uploads;

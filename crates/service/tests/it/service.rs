@@ -1,5 +1,6 @@
 //! A service of its own for each test, on a free port and in a temporary directory.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -55,6 +56,9 @@ impl Service {
     pub fn resume(&mut self) {
         let mut config: Config = toml::from_str(LENIENT).unwrap();
         config.data = self.data();
+        // Tests run beside each other, and none may depend on an address that another has.
+        config.vm.first_address = Ipv4Addr::new(127, 90, rand::random(), 2);
+        config.vm.addresses = 200;
         let (stop, stopped) = oneshot::channel::<()>();
         let (started, ready) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -1,0 +1,91 @@
+//! What belongs to one account does not exist for another.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::service::{Service, body, raw_disk};
+
+/// Makes a second account with a token of its own, as an operator will one day, and returns the
+/// token.
+fn second_account(service: &Service) -> String {
+    let token = "abb_second";
+    let url = format!("sqlite://{}", service.data().join("abbild.db").display());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        sqlx::query(
+            "INSERT INTO accounts (uuid, name, email, created_at) VALUES ('2', 'b', 'b@c', 0)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        sqlx::query(
+            "INSERT INTO tokens (account_id, name, sha256, created_at) VALUES (2, 't', $1, 0)",
+        )
+        .bind(hex::encode(Sha256::digest(token)))
+        .execute(&pool)
+        .await
+        .unwrap();
+        pool.close().await;
+    });
+    token.to_owned()
+}
+
+#[test]
+fn another_account_sees_and_reaches_nothing() {
+    let mut service = Service::start();
+    let image = service.import("mine", "hal1", &raw_disk(4, b"mine"));
+    let upload = service.upload(10);
+    let owner = service.token.clone();
+    service.token = second_account(&service);
+
+    let tus = [("tus-resumable", "1.0.0")];
+    for (method, path) in [
+        ("GET", "/v2/images/1"),
+        ("PUT", "/v2/images/1"),
+        ("DELETE", "/v2/images/1"),
+        ("GET", "/v2/images/1/report"),
+        ("GET", "/v2/images/1/actions"),
+        ("GET", "/v2/images/1/actions/1"),
+        ("GET", "/v2/actions/1"),
+    ] {
+        assert_eq!(
+            service.send(method, path, &[], b"{}").status(),
+            404,
+            "{method} {path}"
+        );
+    }
+    let transfer = json!({"type": "transfer", "region": "nbg1"});
+    assert_eq!(
+        service
+            .call("POST", "/v2/images/1/actions", &transfer)
+            .status(),
+        404
+    );
+    for method in ["HEAD", "DELETE"] {
+        let answer = service.send(method, &format!("/v2/uploads/{upload}"), &tus, b"");
+        assert_eq!(answer.status(), 404);
+    }
+    assert_eq!(service.patch(&upload, 0, b"x").status(), 404);
+    for list in ["images", "actions", "droplets", "account/keys"] {
+        assert_eq!(
+            service.json(&format!("/v2/{list}"))["meta"]["total"],
+            0,
+            "{list}"
+        );
+    }
+    let steal = json!({"name": "x", "upload": upload, "region": "hal1"});
+    assert_eq!(service.call("POST", "/v2/images", &steal).status(), 422);
+    let boot = json!({"name": "x", "size": "s-1vcpu-1gb", "image": 1, "region": "hal1"});
+    let answer = service.call("POST", "/v2/droplets", &boot);
+    assert_eq!(answer.status(), 422);
+    assert!(
+        body(&answer)["message"]
+            .as_str()
+            .unwrap()
+            .contains("no image `1`")
+    );
+
+    service.token = owner;
+    assert_eq!(service.json("/v2/images/1")["image"]["name"], image["name"]);
+}
