@@ -1,5 +1,6 @@
 //! `abbild serve`: the service itself, in the foreground, until it is told to stop.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use abbild_service::{Config, Started};
@@ -19,6 +20,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let data = config.data.display().to_string();
     let region = config

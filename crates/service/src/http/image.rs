@@ -51,13 +51,15 @@ pub async fn to_api(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<I
         None => None,
     };
     let virtual_size = row.virtual_bytes.map(from_sql_size);
+    let verdict = report.as_ref().map(|r| r.verdict.as_str().to_owned());
+    let findings = report
+        .as_ref()
+        .map_or_else(Vec::new, |r| sentences(r, lang, &UNMET));
     let extra = ImageExtra {
         stage,
         progress: stage_progress(stage, upload.as_ref(), &open),
-        verdict: report.as_ref().map(|r| r.verdict.as_str().to_owned()),
-        findings: report
-            .as_ref()
-            .map_or_else(Vec::new, |r| sentences(r, lang, &UNMET)),
+        verdict,
+        findings,
         digest: row.digest.map(|digest| format!("sha256:{digest}")),
         format: row.format,
         virtual_size,
@@ -68,7 +70,7 @@ pub async fn to_api(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<I
         id: Id(row.id),
         name: row.name,
         kind: "custom".to_owned(),
-        distribution: row.distribution,
+        distribution: distribution(row.distribution, report.as_ref()),
         slug: None,
         public: false,
         regions,
@@ -81,6 +83,30 @@ pub async fn to_api(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<I
         error_message: row.error_message,
         extra: Some(extra),
     })
+}
+
+/// What the owner said, or what was found when the owner said nothing.
+fn distribution(said: String, report: Option<&Report>) -> String {
+    if !said.is_empty() {
+        return said;
+    }
+    let id = report
+        .and_then(|report| report.facts.os.as_ref())
+        .and_then(|os| os.id.as_deref())
+        .unwrap_or("");
+    let name = match id {
+        "arch" => "Arch Linux",
+        "centos" => "CentOS",
+        "debian" => "Debian",
+        "fedora" => "Fedora",
+        "freebsd" => "FreeBSD",
+        "gentoo" => "Gentoo",
+        "rocky" => "Rocky Linux",
+        "ubuntu" => "Ubuntu",
+        id if id.starts_with("opensuse") => "openSUSE",
+        _ => "Unknown",
+    };
+    name.to_owned()
 }
 
 /// Hundredths are what people read.
@@ -225,14 +251,17 @@ pub async fn create(
         )));
     }
     let complete = upload.is_complete();
-    let distribution = request.distribution.as_deref().unwrap_or("Unknown");
+    let distribution = request
+        .distribution
+        .as_deref()
+        .map_or("", distribution_or_unknown);
     let id = image::insert(
         &mut tx,
         &NewImage {
             account: account.id,
             name: request.name.trim(),
             description: &request.description,
-            distribution: distribution_or_unknown(distribution),
+            distribution,
             tags: &db::to_json(&request.tags),
             upload: upload_id,
             stage: if complete {
