@@ -16,7 +16,7 @@ use crate::print::{Style, clean, clean_lines, size};
 /// Columns before the text of a finding.
 const INDENT: usize = 9;
 /// Lines of evidence under a requirement that is met.
-const PASS_EVIDENCE: usize = 1;
+const PASS_EVIDENCE: usize = 2;
 
 /// What is printed of a report.
 #[derive(Debug, Deserialize)]
@@ -293,7 +293,8 @@ mod tests {
                     "evidence": [
                         {"text": "only a value"},
                         {"path": "/usr/lib/os-release", "line": 1, "text": "PRETTY_NAME=\"Debian\""},
-                        {"path": "/second"}
+                        {"path": "/second"},
+                        {"path": "/third, which is one too many"}
                     ],
                     "why": "never shown", "remedies": []
                 },
@@ -326,6 +327,7 @@ a.qcow2: accepted with warnings
 
 ok       Operating system: Debian GNU/Linux 12 (bookworm)[2J
            /usr/lib/os-release:1: PRETTY_NAME=\"Debian\"
+           /second
 warning  SSH server: an SSH server is installed, but nothing starts it when the
          system boots, so nobody can log in
            /etc/systemd/system/ssh.service: /dev/null

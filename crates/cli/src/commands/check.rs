@@ -146,15 +146,13 @@ pub fn inspect(path: &Path, max_size: u64) -> anyhow::Result<Checked> {
 pub fn open(path: &Path) -> anyhow::Result<File> {
     let unreadable =
         |what: String| Failure::new(format!("{}: {what}", path.display())).code(UNREADABLE);
-    let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| unreadable(error.to_string()))?;
+    // Asked before opening, because opening a named pipe would wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
     if !metadata.is_file() {
         let hint = "give the path of an image file; `qemu-img convert` makes one of a device";
         return Err(unreadable("is not a regular file".into()).hint(hint).into());
     }
-    Ok(file)
+    Ok(File::open(path).map_err(|error| unreadable(error.to_string()))?)
 }
 
 /// How `file` is compressed, told by its first bytes. The position is where it was.

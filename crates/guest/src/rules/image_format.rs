@@ -89,11 +89,16 @@ fn remedies(error: &Error) -> Vec<Remedy> {
     } else {
         "other"
     };
+    // The commands are shown by themselves.
+    let words = match hint.split_once(": `") {
+        Some((words, _)) if !commands.is_empty() => words,
+        _ => hint,
+    };
     vec![Remedy {
         place: Place::Host,
         text: Message::new("image-format-remedy-hint")
             .with("action", action)
-            .with("hint", clean(hint)),
+            .with("hint", clean(words)),
         commands,
     }]
 }
