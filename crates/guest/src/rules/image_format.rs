@@ -46,13 +46,8 @@ pub(crate) fn refused(error: &Error) -> Judgement {
         .with("code", error.code())
         .with("kind", kind)
         .with("detail", clean(error.to_string()));
-    let evidence = Evidence {
-        offset: error.offset(),
-        text: Some(error.code().to_owned()),
-        ..Evidence::default()
-    };
     Judgement::not_met(message)
-        .seen([evidence])
+        .seen([super::refusal(error)])
         .cure(remedies(error))
 }
 

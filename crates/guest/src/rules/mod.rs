@@ -163,3 +163,12 @@ pub(crate) fn report_refused(
         facts,
     }
 }
+
+/// Where the disk layer found the fault, and the permanent name of its check.
+fn refusal(error: &abbild_disk::Error) -> Evidence {
+    Evidence {
+        offset: error.offset(),
+        text: Some(error.code().to_owned()),
+        ..Evidence::default()
+    }
+}

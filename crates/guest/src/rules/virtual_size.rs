@@ -57,12 +57,7 @@ pub(super) fn refused(error: &Error, facts: &Facts, limits: &Limits) -> Judgemen
     let message = Message::new("virtual-size-refused")
         .with("limit_bytes", limits.max_virtual_size.to_string())
         .with("detail", clean(error.message()));
-    let evidence = Evidence {
-        offset: error.offset(),
-        text: Some(error.code().to_owned()),
-        ..Evidence::default()
-    };
     Judgement::not_met(message)
-        .seen([evidence])
+        .seen([super::refusal(error)])
         .cure([shrink(facts, limits)])
 }

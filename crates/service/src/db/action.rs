@@ -211,6 +211,15 @@ pub async fn finish(tx: &mut Tx, id: i64, reason: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// Ends an action as completed, and returns it as it is then.
+pub async fn complete(tx: &mut Tx, id: i64) -> Result<ActionRow> {
+    finish(tx, id, None).await?;
+    sqlx::query_as("SELECT * FROM actions WHERE id = $1")
+        .bind(id)
+        .fetch_one(&mut **tx)
+        .await
+}
+
 /// Ends every unfinished action of an image or droplet with the same reason.
 pub async fn fail_open(
     tx: &mut Tx,

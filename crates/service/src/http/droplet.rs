@@ -445,10 +445,7 @@ pub async fn act(
         .ok_or_else(ApiError::not_found)?;
     let mut action = insert_action(&mut tx, &row, &request.kind).await?;
     if row.status()? == DropletStatus::Active && request.kind == "power_on" {
-        db::action::finish(&mut tx, action.id, None).await?;
-        action = db::action::find(&mut *tx, account.id, action.id)
-            .await?
-            .unwrap_or(action);
+        action = db::action::complete(&mut tx, action.id).await?;
     }
     tx.commit().await?;
     service.announce("droplet");

@@ -117,6 +117,20 @@ impl FromRequestParts<Arc<Service>> for BaseUrl {
     }
 }
 
+/// A name for people, without white space around it.
+///
+/// # Errors
+/// 422 when it is empty or longer than 255 bytes, white space included.
+pub fn checked_name(name: &str) -> Result<&str, ApiError> {
+    let trimmed = name.trim();
+    if trimmed.is_empty() || name.len() > 255 {
+        return Err(ApiError::unprocessable(
+            "`name` must have 1 to 255 characters",
+        ));
+    }
+    Ok(trimmed)
+}
+
 /// Which page of a list is wanted.
 #[derive(Debug, Clone)]
 pub struct Paging {

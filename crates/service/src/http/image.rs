@@ -11,9 +11,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::Value;
+use sqlx::SqliteExecutor;
 
 use super::action::timestamp;
-use super::{ApiError, ApiResult, Body, Language, Paging, PathId};
+use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name};
 use crate::auth::Caller;
 use crate::db::action::{ActionRow, NewAction};
 use crate::db::image::{self, ImageRow, NewImage};
@@ -209,15 +210,15 @@ pub async fn report(
     Language(lang): Language,
     PathId(id): PathId,
 ) -> ApiResult<Json<Value>> {
-    let row = live(&service, account.id, id).await?;
+    let row = live(service.db.read(), account.id, id).await?;
     let report = row
         .report
         .ok_or_else(|| ApiError::conflict("the image has not been checked yet"))?;
     Ok(Json(from_json::<Report>(&report)?.to_json(lang)))
 }
 
-async fn live(service: &Service, account: i64, id: i64) -> ApiResult<ImageRow> {
-    image::find(service.db.read(), account, id)
+async fn live(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> ApiResult<ImageRow> {
+    image::find(db, account, id)
         .await?
         .filter(|row| row.deleted_at.is_none())
         .ok_or_else(ApiError::not_found)
@@ -236,11 +237,7 @@ pub async fn create(
             "`upload` is missing: send the bytes to /v2/uploads first; import by `url` is not offered",
         )
     })?;
-    if request.name.trim().is_empty() || request.name.len() > 255 {
-        return Err(ApiError::unprocessable(
-            "`name` must have 1 to 255 characters",
-        ));
-    }
+    let name = checked_name(&request.name)?;
     let mut tx = service.db.write().await?;
     let upload = upload::find(&mut *tx, account.id, upload_id)
         .await?
@@ -259,7 +256,7 @@ pub async fn create(
         &mut tx,
         &NewImage {
             account: account.id,
-            name: request.name.trim(),
+            name,
             description: &request.description,
             distribution,
             tags: &db::to_json(&request.tags),
@@ -336,14 +333,9 @@ pub async fn update(
     PathId(id): PathId,
     Body(request): Body<UpdateImage>,
 ) -> ApiResult<Json<ImageOne>> {
-    let mut row = live(&service, account.id, id).await?;
+    let mut row = live(service.db.read(), account.id, id).await?;
     if let Some(name) = request.name {
-        if name.trim().is_empty() || name.len() > 255 {
-            return Err(ApiError::unprocessable(
-                "`name` must have 1 to 255 characters",
-            ));
-        }
-        row.name = name.trim().to_owned();
+        row.name = checked_name(&name)?.to_owned();
     }
     row.description = request.description.unwrap_or(row.description);
     if let Some(distribution) = request.distribution {
@@ -374,15 +366,12 @@ pub async fn delete(
         upload::delete(&mut tx, upload).await?;
     }
     image::delete(&mut tx, id).await?;
+    let running = db::action::open(&mut *tx, "image", id).await?;
+    db::action::fail_open(&mut tx, "image", id, "the image was deleted").await?;
     tx.commit().await?;
-
-    let running = db::action::open(service.db.read(), "image", id).await?;
     for action in &running {
         service.cancel(action.id);
     }
-    let mut tx = service.db.write().await?;
-    db::action::fail_open(&mut tx, "image", id, "the image was deleted").await?;
-    tx.commit().await?;
     if let Some(upload) = &row.upload_id {
         service
             .uploads
@@ -419,10 +408,7 @@ pub async fn act(
         .ok_or_else(|| ApiError::unprocessable("`region` is missing"))?;
     known_region(&service, &region)?;
     let mut tx = service.db.write().await?;
-    let row = image::find(&mut *tx, account.id, id)
-        .await?
-        .filter(|row| row.deleted_at.is_none())
-        .ok_or_else(ApiError::not_found)?;
+    let row = live(&mut *tx, account.id, id).await?;
     if row.stage()? == Stage::Failed {
         return Err(ApiError::unprocessable(format!(
             "the image cannot be copied, because its import failed: {}",
@@ -467,9 +453,7 @@ async fn transfer(tx: &mut Tx, row: &ImageRow, region: &str) -> ApiResult<Action
     };
     let action = db::action::insert(tx, &new).await?;
     if done {
-        db::action::finish(tx, action.id, None).await?;
+        return Ok(db::action::complete(tx, action.id).await?);
     }
-    Ok(db::action::find(&mut **tx, row.account_id, action.id)
-        .await?
-        .unwrap_or(action))
+    Ok(action)
 }

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use md5::{Digest, Md5};
 use ssh_key::PublicKey;
 
-use super::{ApiError, ApiResult, Body, Paging, Which};
+use super::{ApiError, ApiResult, Body, Paging, Which, checked_name};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::key::{self, KeyRow};
@@ -100,16 +100,6 @@ pub async fn delete(
     key::delete(&mut tx, account.id, row.id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn checked_name(name: &str) -> ApiResult<&str> {
-    let name = name.trim();
-    if name.is_empty() || name.len() > 255 {
-        return Err(ApiError::unprocessable(
-            "`name` must have 1 to 255 characters",
-        ));
-    }
-    Ok(name)
 }
 
 /// MD5 of the key blob as colon-separated pairs: not for security, but the name of a key in this

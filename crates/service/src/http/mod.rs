@@ -24,7 +24,7 @@ use axum::routing::{get, patch, post};
 use tower_http::cors::{Any, CorsLayer};
 
 pub use error::{ApiError, ApiResult};
-use extract::{BaseUrl, Body, Language, Paging, PathId, Which};
+use extract::{BaseUrl, Body, Language, Paging, PathId, Which, checked_name};
 
 use crate::Service;
 

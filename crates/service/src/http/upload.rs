@@ -238,15 +238,19 @@ async fn checkpoint(
     if !upload::advance(&mut tx, id, sql_size(received)).await? {
         return Err(ApiError::not_found());
     }
+    let mut ready = false;
     if received == length
         && let Some(image) = image::by_upload(&mut tx, id).await?
         && image.stage()? == Stage::Receiving
     {
         image::set_stage(&mut tx, image.id, Stage::Queued).await?;
         db::action::make_ready(&mut tx, image.id, "create").await?;
+        ready = true;
     }
     tx.commit().await?;
-    service.announce("image");
+    if ready {
+        service.announce("image");
+    }
     Ok(())
 }
 
