@@ -14,10 +14,10 @@
 //!
 //! The calling thread finds the ranges that may hold data and hands out batches; worker threads
 //! read a batch, drop clusters of zeros and compress the rest ([`worker`]); the calling thread
-//! takes the results in order and writes them one after another ([`packer`]).
+//! takes the results in order and writes them one after another ([`packer`]). The uncompressed
+//! qcow2 that [`crate::export`] writes is made in the same way, with every cluster stored as it is.
 
 mod packer;
-mod pool;
 mod tables;
 mod worker;
 
@@ -25,22 +25,21 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::thread;
 
-use abbild_disk::{Disk, ExtentKind};
+use abbild_disk::Disk;
 
+use crate::durable::{flush, sectors_size};
 use crate::qcow2::{CLUSTER_U64, CompressionType, Header};
-use crate::{Control, Error, ErrorKind, Result, hash};
+use crate::ranges::Ranges;
+use crate::{Control, Error, Result, hash, pool};
 use packer::Packer;
 use tables::Tables;
-use worker::{BATCH_U64, Batch, Cluster};
+use worker::{BATCH_U64, Batch, Cluster, Packing};
 
 /// Changes whenever the same content would be encoded to other bytes than before: a new layout,
 /// another compression level, or a version of the zstd library that compresses differently.
 ///
 /// A digest names a content only together with this number.
-pub const ENCODER_VERSION: u32 = 1;
-
-/// More threads than this would need more memory than an import may use.
-const MAX_THREADS: usize = 16;
+pub const ENCODER_VERSION: u32 = 2;
 
 /// How to encode; none of it changes the result.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,30 +61,56 @@ pub struct Encoded {
     pub data_clusters: u64,
 }
 
+/// What was written, before it is hashed.
+pub(crate) struct Written {
+    pub(crate) file_size: u64,
+    pub(crate) virtual_size: u64,
+    data_clusters: u64,
+}
+
 /// Writes the content of `disk` into the emptied file `out` as its canonical image and makes that
 /// durable. Progress counts bytes of the virtual disk.
 ///
 /// # Errors
-/// Those of reading the disk and of writing; [`ErrorKind::Refused`] with code `virtual-size` for a
-/// disk that is empty or too large for a qcow2; [`ErrorKind::Cancelled`].
+/// Those of reading the disk and of writing; [`ErrorKind::Refused`](crate::ErrorKind::Refused) with
+/// code `virtual-size` for a disk that is empty or too large for a qcow2;
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
 pub fn encode<D: Disk + Sync + ?Sized>(
     disk: &D,
     out: &File,
     options: Options,
     control: &Control<'_>,
 ) -> Result<Encoded> {
-    let virtual_size = disk
-        .virtual_size()
-        .checked_next_multiple_of(512)
-        .unwrap_or(u64::MAX);
-    if virtual_size == 0 {
-        let message = "the disk is empty: its virtual size is 0 bytes";
-        return Err(Error::new(ErrorKind::Refused, "virtual-size", message));
-    }
+    let written = write(disk, out, CompressionType::Zstd, options.threads, control)?;
+    Ok(Encoded {
+        sha256: hash_and_flush(out, control)?,
+        file_size: written.file_size,
+        virtual_size: written.virtual_size,
+        data_clusters: written.data_clusters,
+    })
+}
+
+/// Writes the content of `disk` into the emptied file `out`: canonically with zstd, and otherwise
+/// in the same order without compressing anything.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn write<D: Disk + Sync + ?Sized>(
+    disk: &D,
+    out: &File,
+    compression: CompressionType,
+    threads: usize,
+    control: &Control<'_>,
+) -> Result<Written> {
+    let virtual_size = sectors_size(disk)?;
     let mut tables = Tables::new(virtual_size)?;
     out.set_len(0).map_err(doing)?;
     let mut packer = Packer::new(out);
-    write_clusters(disk, options, control, &mut tables, &mut packer)?;
+    let packing = Packing {
+        disk,
+        compress: compression == CompressionType::Zstd,
+    };
+    write_clusters(&packing, threads, control, &mut tables, &mut packer)?;
 
     let data_clusters = tables.data_clusters();
     let l1 = tables.finish(&mut packer)?;
@@ -96,66 +121,48 @@ pub fn encode<D: Disk + Sync + ?Sized>(
         l1_offset: l1.offset,
         refcount_table_offset: counts.table_offset,
         refcount_table_clusters: counts.table_clusters,
-        compression: CompressionType::Zstd,
+        compression,
         backing: None,
     };
     // Last, so that an unfinished file is not an image.
     out.write_all_at(&header.to_bytes()?, 0).map_err(doing)?;
-    Ok(Encoded {
-        sha256: hash_and_flush(out, control)?,
+    Ok(Written {
         file_size: counts.file_size,
         virtual_size,
         data_clusters,
     })
 }
 
-/// Compresses every cluster that is not all zeros and appends it.
+/// Appends every cluster that is not all zeros.
 fn write_clusters<D: Disk + Sync + ?Sized>(
-    disk: &D,
-    options: Options,
+    packing: &Packing<'_, D>,
+    threads: usize,
     control: &Control<'_>,
     tables: &mut Tables,
     packer: &mut Packer<'_>,
 ) -> Result<()> {
-    let size = disk.virtual_size();
-    let threads = match options.threads {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
-    let mut cursor = 0;
+    let size = packing.disk.virtual_size();
+    let mut ranges = Ranges::new(packing.disk, CLUSTER_U64, BATCH_U64);
     pool::in_order(
-        threads.min(MAX_THREADS),
-        || next_batch(disk, &mut cursor),
-        |worker, batch| worker.run(disk, batch),
+        threads,
+        |batch: &mut Batch| {
+            let next = ranges.next()?;
+            batch.range = next.unwrap_or_default();
+            Ok(next.is_some())
+        },
+        packing,
         |batch| {
-            control.step(batch.offset, Some(size))?;
-            append(&batch, tables, packer)?;
-            Ok(batch)
+            control.step(batch.range.offset, Some(size))?;
+            append(batch, tables, packer)
         },
     )?;
     control.step(size, Some(size))
 }
 
-/// The next range that may hold data, as its first byte; moves `cursor` behind it.
-fn next_batch<D: Disk + ?Sized>(disk: &D, cursor: &mut u64) -> Result<Option<u64>> {
-    let size = disk.virtual_size();
-    while *cursor < size {
-        let extent = disk.extent_at(*cursor)?;
-        if extent.kind == ExtentKind::Data {
-            let start = *cursor / CLUSTER_U64 * CLUSTER_U64;
-            *cursor = start.saturating_add(BATCH_U64).min(size);
-            return Ok(Some(start));
-        }
-        // A cluster of which only the start was zeros is looked at again from its data on.
-        *cursor = extent.offset.saturating_add(extent.len).max(*cursor + 1);
-    }
-    Ok(None)
-}
-
 /// Stores the clusters of `batch` and maps them.
 fn append(batch: &Batch, tables: &mut Tables, packer: &mut Packer<'_>) -> Result<()> {
     let mut rest = batch.bytes.as_slice();
-    for (index, cluster) in (batch.offset / CLUSTER_U64..).zip(&batch.clusters) {
+    for (index, cluster) in (batch.range.offset / CLUSTER_U64..).zip(&batch.clusters) {
         let (Cluster::Compressed(len) | Cluster::Stored(len)) = *cluster else {
             continue;
         };
@@ -177,18 +184,16 @@ fn append(batch: &Batch, tables: &mut Tables, packer: &mut Packer<'_>) -> Result
 /// Waits for the disk on a second thread while this one hashes what is still in memory.
 fn hash_and_flush(out: &File, control: &Control<'_>) -> Result<[u8; 32]> {
     thread::scope(|scope| {
-        let flushed = scope.spawn(|| out.sync_all());
+        let flushed = scope.spawn(|| flush(out));
         let silent = control.without_progress();
         let sha256 = hash::sha256_file(out, &silent)?;
         match flushed.join() {
-            Ok(result) => result
-                .map(|()| sha256)
-                .map_err(|e| Error::io("flushing the canonical image to disk", e)),
+            Ok(result) => result.map(|()| sha256),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
 }
 
 fn doing(cause: std::io::Error) -> Error {
-    Error::io("writing the canonical image", cause)
+    Error::io("writing the image", cause)
 }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::doing;
+use crate::durable::start_writeback;
 use crate::qcow2::{
     CLUSTER, CLUSTER_BITS, COMPRESSED, COPIED, REFCOUNTS_PER_BLOCK, push_u64, refcount_clusters,
 };
@@ -181,27 +182,11 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// Asks the kernel to begin writing this range to disk, so that the flush at the end is short.
-///
-/// On Linux, "don't need" starts writeback of dirty pages without waiting; being under writeback,
-/// they stay cached for the hashing that follows. Only a hint: failure is not an error.
-fn start_writeback(file: &File, offset: u64, len: u64) {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::fs::fadvise(
-        file,
-        offset,
-        std::num::NonZero::new(len),
-        rustix::fs::Advice::DontNeed,
-    );
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, offset, len);
-}
-
 fn to_usize(value: u64) -> Result<usize> {
     usize::try_from(value).map_err(|_| too_large())
 }
 
 fn too_large() -> Error {
-    let message = "the canonical image would be larger than a qcow2 can be";
+    let message = "the image would be larger than a qcow2 can be";
     Error::new(ErrorKind::Refused, "too-large", message)
 }
