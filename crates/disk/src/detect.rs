@@ -8,7 +8,7 @@
 //! that is.
 
 use crate::bytes::{has, printable};
-use crate::{Error, ErrorKind, Format, Result, Source, partition, qcow2};
+use crate::{Error, ErrorKind, Format, Result, Source, partition, qcow2, vhdx};
 
 /// Bytes of the file's beginning that are looked at: the farthest signature, that of btrfs, is at
 /// 64 KiB + 64.
@@ -100,7 +100,6 @@ const CONTAINERS: &[Foreign] = &[
         "unpack it with `unzip` and use the disk image inside",
     ),
     foreign("rar", "a RAR archive", 0, b"Rar!\x1a\x07", EXTRACT),
-    foreign("vhdx", "a VHDX image", 0, b"vhdxfile", CONVERT),
     foreign(
         "vhd",
         "a VHD image",
@@ -224,6 +223,9 @@ pub(crate) fn detect<S: Source>(source: &S) -> Result<Format> {
     if has(&head, 0, qcow2::MAGIC) {
         return Ok(Format::Qcow2);
     }
+    if has(&head, 0, vhdx::MAGIC) {
+        return Ok(Format::Vhdx);
+    }
     let footer = read_part(source, source.len().saturating_sub(512), 512)?;
     let container = CONTAINERS.iter().find(|c| has(&head, c.at, c.magic));
     let container = container.or_else(|| FOOTERS.iter().find(|f| has(&footer, f.at, f.magic)));
@@ -284,7 +286,7 @@ fn no_table<S: Source>(source: &S, head: &[u8]) -> Error {
     } else {
         (
             "is of no known format",
-            "supported are qcow2 images, and raw images with an MBR or GPT partition table",
+            "supported are qcow2 and VHDX images, and raw images with an MBR or GPT partition table",
         )
     };
     Error::new(

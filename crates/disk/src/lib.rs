@@ -19,6 +19,7 @@ pub mod qcow2;
 mod range;
 pub mod raw;
 mod source;
+pub mod vhdx;
 
 pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind};
@@ -113,6 +114,8 @@ pub enum Image<S> {
     Raw(raw::Disk<S>),
     /// QEMU copy-on-write.
     Qcow2(qcow2::Disk<S>),
+    /// Hyper-V's second virtual hard disk format.
+    Vhdx(vhdx::Disk<S>),
 }
 
 /// Runs `$body` on the disk inside an [`Image`].
@@ -121,6 +124,7 @@ macro_rules! each_format {
         match $image {
             Image::Raw($disk) => $body,
             Image::Qcow2($disk) => $body,
+            Image::Vhdx($disk) => $body,
         }
     };
 }
@@ -173,6 +177,7 @@ pub fn open<S: Source>(source: S) -> Result<Image<S>> {
 pub fn open_with<S: Source>(source: S, limits: &Limits) -> Result<Image<S>> {
     match detect::detect(&source)? {
         Format::Qcow2 => qcow2::Disk::open_with(source, limits).map(Image::Qcow2),
+        Format::Vhdx => vhdx::Disk::open_with(source, limits).map(Image::Vhdx),
         Format::Raw => raw::Disk::open_with(source, limits).map(Image::Raw),
     }
 }

@@ -17,8 +17,8 @@ pub struct Guid {
 }
 
 impl Guid {
-    /// An unused entry.
-    pub(super) const NONE: Self = Self::new(0, 0, 0, 0);
+    /// All zeros: none.
+    pub(crate) const NONE: Self = Self::new(0, 0, 0, 0);
     /// GRUB's core image on a GPT disk.
     pub const BIOS_BOOT: Self = Self::new(0x2168_6148, 0x6449, 0x6e6f, 0x744e_6565_6445_4649);
     /// EFI system partition.
@@ -52,7 +52,7 @@ impl Guid {
 
     /// From the 16 bytes at `at`, of which the first three fields are little-endian (UEFI
     /// specification, appendix A).
-    pub(super) fn from_bytes(bytes: &[u8], at: usize) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8], at: usize) -> Self {
         Self {
             first: le32(bytes, at),
             second: le16(bytes, at + 4),

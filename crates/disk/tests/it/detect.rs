@@ -21,7 +21,6 @@ fn foreign_formats_are_named() {
         ("zstd", 0, b"\x28\xb5\x2f\xfd"),
         ("7z", 0, b"7z\xbc\xaf\x27\x1c"),
         ("zip", 0, b"PK\x03\x04"),
-        ("vhdx", 0, b"vhdxfile"),
         ("vhd", 0, b"conectix"),
         ("vhd", end, b"conectix"),
         ("dmg", end, b"koly"),

@@ -11,3 +11,6 @@ mod properties;
 mod qcow2;
 mod qemu;
 mod sparse;
+mod vhdx;
+mod vhdx_build;
+mod vhdx_log;

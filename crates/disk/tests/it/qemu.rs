@@ -8,7 +8,7 @@ use abbild_disk::{Disk, ExtentKind, FileSource, Format, Source, open};
 use crate::build::pattern;
 
 /// Whether `qemu-img` and `qemu-io` can be run; says so loudly if not.
-fn have_qemu() -> bool {
+pub fn have_qemu() -> bool {
     let found = ["qemu-img", "qemu-io"]
         .iter()
         .all(|tool| Command::new(tool).arg("--version").output().is_ok());
@@ -18,7 +18,7 @@ fn have_qemu() -> bool {
     found
 }
 
-fn run(tool: &str, args: &[&str]) {
+pub fn run(tool: &str, args: &[&str]) {
     let output = Command::new(tool).args(args).output().unwrap();
     assert!(
         output.status.success(),
@@ -43,9 +43,9 @@ fn guest_content() -> Vec<u8> {
 }
 
 /// Opens `image` and compares whole reads, small reads and extents with `expected`.
-fn compare(image: &Path, expected: &[u8], what: &str) {
+fn compare(image: &Path, format: Format, expected: &[u8], what: &str) {
     let disk = open(FileSource::open(image).unwrap()).unwrap();
-    assert_eq!(disk.format(), Format::Qcow2, "{what}");
+    assert_eq!(disk.format(), format, "{what}");
     assert_eq!(disk.virtual_size(), expected.len() as u64, "{what}");
     disk.verify().unwrap();
 
@@ -117,7 +117,8 @@ fn every_version_cluster_size_and_compression_reads_like_qemu() {
                 args.extend(["-o", &options]);
                 args.extend([raw.to_str().unwrap(), image.to_str().unwrap()]);
                 run("qemu-img", &args);
-                compare(&image, &content, &format!("{options} {compression}"));
+                let what = format!("{options} {compression}");
+                compare(&image, Format::Qcow2, &content, &what);
                 // Every cluster of 2 MiB holds some data.
                 assert!(
                     cluster == "2M" || zero_bytes(&image) > 2 << 20,
@@ -128,40 +129,45 @@ fn every_version_cluster_size_and_compression_reads_like_qemu() {
     }
 }
 
-fn create(dir: &Path, options: &str) -> PathBuf {
-    let image = dir.join("made.qcow2");
+fn create(dir: &Path, format: Format, options: &str) -> PathBuf {
+    let image = dir.join("made.image");
     let path = image.to_str().unwrap();
     run(
         "qemu-img",
-        &["create", "-q", "-f", "qcow2", "-o", options, path, "8M"],
+        &[
+            "create",
+            "-q",
+            "-f",
+            format.name(),
+            "-o",
+            options,
+            path,
+            "8M",
+        ],
     );
     image
 }
 
 /// Makes an image by writes, zero writes and discards, and compares it with QEMU's reading of it.
-fn compare_after_io(options: &str) {
+fn compare_after_io(format: Format, options: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let image = create(dir.path(), options);
+    let image = create(dir.path(), format, options);
     let path = image.to_str().unwrap();
-    let mut args = vec!["-f", "qcow2"];
-    // QEMU compresses only what is not allocated yet.
-    let packed = if options.contains("preallocation") {
+    let mut args = vec!["-f", format.name()];
+    // QEMU compresses only what is not allocated yet, and not in every format.
+    let packed = if format != Format::Qcow2 || options.contains("preallocation") {
         "write -P 5 6M 2M"
     } else {
         "write -c -P 5 6M 2M"
     };
-    for command in [
-        "write -P 1 0 64k",
-        "write -P 2 100k 3k",
-        "write -P 3 1M 2M",
-        "write -z 1200k 64k",
-        "write -z -u 1536k 128k",
-        "discard 2M 256k",
-        "write -P 4 5000k 512",
-        packed,
-        "write -P 6 6272k 1k",
-        "write -P 7 8191k 1k",
-    ] {
+    let mut commands = vec!["write -P 1 0 64k", "write -P 2 100k 3k", "write -P 3 1M 2M"];
+    if format == Format::Qcow2 {
+        commands.extend(["write -z 1200k 64k", "write -z -u 1536k 128k"]);
+        commands.push("discard 2M 256k");
+    }
+    commands.extend(["write -P 4 5000k 512", packed]);
+    commands.extend(["write -P 6 6272k 1k", "write -P 7 8191k 1k"]);
+    for command in commands {
         args.extend(["-c", command]);
     }
     args.push(path);
@@ -171,32 +177,41 @@ fn compare_after_io(options: &str) {
         "qemu-img",
         &["convert", "-O", "raw", path, raw.to_str().unwrap()],
     );
-    compare(&image, &std::fs::read(&raw).unwrap(), options);
+    compare(&image, format, &std::fs::read(&raw).unwrap(), options);
 }
 
 #[test]
 fn zero_clusters_and_discards_read_like_qemu() {
     if have_qemu() {
-        compare_after_io("compat=1.1,cluster_size=64k");
-        compare_after_io("compat=0.10,cluster_size=64k");
-        compare_after_io("compat=1.1,cluster_size=512");
+        compare_after_io(Format::Qcow2, "compat=1.1,cluster_size=64k");
+        compare_after_io(Format::Qcow2, "compat=0.10,cluster_size=64k");
+        compare_after_io(Format::Qcow2, "compat=1.1,cluster_size=512");
     }
 }
 
 #[test]
 fn subclusters_read_like_qemu() {
     if have_qemu() {
-        compare_after_io("compat=1.1,cluster_size=128k,extended_l2=on");
-        compare_after_io("compat=1.1,cluster_size=16k,extended_l2=on");
-        compare_after_io("compat=1.1,cluster_size=2M,extended_l2=on,compression_type=zstd");
+        compare_after_io(Format::Qcow2, "compat=1.1,cluster_size=128k,extended_l2=on");
+        compare_after_io(Format::Qcow2, "compat=1.1,cluster_size=16k,extended_l2=on");
+        compare_after_io(
+            Format::Qcow2,
+            "compat=1.1,cluster_size=2M,extended_l2=on,compression_type=zstd",
+        );
     }
 }
 
 #[test]
 fn preallocated_images_read_like_qemu() {
     if have_qemu() {
-        compare_after_io("compat=1.1,cluster_size=64k,preallocation=metadata");
-        compare_after_io("compat=0.10,cluster_size=4k,preallocation=metadata");
+        compare_after_io(
+            Format::Qcow2,
+            "compat=1.1,cluster_size=64k,preallocation=metadata",
+        );
+        compare_after_io(
+            Format::Qcow2,
+            "compat=0.10,cluster_size=4k,preallocation=metadata",
+        );
     }
 }
 
@@ -206,7 +221,7 @@ fn snapshots_are_ignored_with_a_warning() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let image = create(dir.path(), "compat=1.1");
+    let image = create(dir.path(), Format::Qcow2, "compat=1.1");
     let path = image.to_str().unwrap();
     run("qemu-io", &["-f", "qcow2", "-c", "write -P 1 0 64k", path]);
     run("qemu-img", &["snapshot", "-c", "before", path]);
@@ -220,4 +235,42 @@ fn snapshots_are_ignored_with_a_warning() {
         "{:?}",
         disk.warnings()
     );
+}
+
+#[test]
+fn every_vhdx_reads_like_qemu() {
+    if !have_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let raw = dir.path().join("disk.raw");
+    let content = guest_content();
+    std::fs::write(&raw, &content).unwrap();
+    let image = dir.path().join("disk.vhdx");
+    for kind in ["dynamic", "fixed"] {
+        for block in ["1M", "2M", "4M", "8M", "16M", "32M", "64M", "128M", "256M"] {
+            let options = format!("subformat={kind},block_size={block},log_size=2M");
+            let (from, to) = (raw.to_str().unwrap(), image.to_str().unwrap());
+            let args = [
+                "convert", "-f", "raw", "-O", "vhdx", "-o", &options, from, to,
+            ];
+            run("qemu-img", &args);
+            compare(&image, Format::Vhdx, &content, &options);
+        }
+    }
+    // The block at 5 MiB is empty, and what a fixed disk does not hold is a hole.
+    assert!(zero_bytes(&image) >= 1 << 20, "zeros count as data");
+}
+
+#[test]
+fn vhdx_after_writes_reads_like_qemu() {
+    if have_qemu() {
+        for block in ["1M", "2M", "32M"] {
+            for state in ["on", "off"] {
+                let options = format!("block_size={block},block_state_zero={state}");
+                compare_after_io(Format::Vhdx, &options);
+            }
+        }
+        compare_after_io(Format::Vhdx, "subformat=fixed");
+    }
 }

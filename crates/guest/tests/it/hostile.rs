@@ -171,7 +171,7 @@ fn an_unreadable_image_still_has_seven_findings() {
         Outcome::Unknown
     );
 
-    let error = Error::new(ErrorKind::Unsupported, "vhdx", "the file is a VHDX image")
+    let error = Error::new(ErrorKind::Unsupported, "qed", "the file is a QED image")
         .with_hint("convert it: `qemu-img convert -O qcow2 IMAGE NEW.qcow2`");
     let report = report_unreadable(&error, &Context::default());
     let remedy = &finding(&report, RuleId::ImageFormat).remedies[0];
