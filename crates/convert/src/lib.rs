@@ -6,7 +6,7 @@
 //! checks it. [`encode`] rewrites what the guest would see as *our* qcow2, whose bytes depend on
 //! the content alone, so that its SHA-256 can be its name. [`copy_verified`] carries that file to
 //! another region's store, and [`create_overlay`] gives each virtual machine a writable layer on
-//! top of it.
+//! top of it. [`export`] writes a disk in the format that somebody wants to have.
 //!
 //! Every function is synchronous, uses a few threads and a bounded amount of memory, and takes a
 //! [`Control`] through which it reports progress and can be cancelled. Output files are passed
@@ -19,6 +19,7 @@ mod compression;
 mod control;
 mod durable;
 mod error;
+mod export;
 mod gzip;
 mod hash;
 mod overlay;
@@ -34,6 +35,7 @@ pub use canonical::{ENCODER_VERSION, Encoded, Options, encode};
 pub use compression::{Compression, DETECT_LEN};
 pub use control::{Control, Progress};
 pub use error::{Error, ErrorKind, Result};
+pub use export::{ExportOptions, Exported, Target, export};
 pub use hash::{copy_verified, sha256_file};
 pub use overlay::{Backing, create_overlay};
 pub use stream::{Decoded, StagingOptions, decode_to_staging};

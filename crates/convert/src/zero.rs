@@ -1,5 +1,7 @@
 //! Finding runs of zeros, the most common content of a disk.
 
+use std::ops::Range;
+
 const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Whether every byte of `bytes` is zero.
@@ -12,9 +14,41 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
         .all(|piece| ZEROS.starts_with(piece))
 }
 
+/// The parts of `bytes` that are not zeros, in steps of `granule` bytes from its beginning.
+pub(crate) fn data_runs(bytes: &[u8], granule: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        at += run(&bytes[at..], granule, true);
+        let start = at;
+        at += run(&bytes[at..], granule, false);
+        (start < at).then_some(start..at)
+    })
+}
+
+/// Length of the run of granules at the start of `bytes` that are all zero, or all not.
+fn run(bytes: &[u8], granule: usize, zero: bool) -> usize {
+    bytes
+        .chunks(granule)
+        .take_while(|granule| is_zero(granule) == zero)
+        .map(<[u8]>::len)
+        .sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_are_whole_granules_and_leave_zeros_out() {
+        let runs = |bytes: &[u8]| data_runs(bytes, 4).collect::<Vec<_>>();
+        assert_eq!(runs(&[]), []);
+        assert_eq!(runs(&[0; 9]), []);
+        assert_eq!(
+            runs(&[0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7]),
+            [4..12, 16..17]
+        );
+        assert_eq!(runs(&[0, 0, 0, 0, 1, 1, 1, 1]).first(), Some(&(4..8)));
+    }
 
     #[test]
     fn one_set_byte_anywhere_is_found() {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod canonical;
+mod export;
 mod overlay;
 mod stream;
 mod support;

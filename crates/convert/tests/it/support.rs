@@ -156,15 +156,20 @@ pub fn check(path: &Path) {
     );
 }
 
-/// Fails unless QEMU reads the same from both images.
+/// Fails unless QEMU reads the same from both images, of which the second is a qcow2.
 pub fn compare(format: &str, left: &Path, right: &Path) {
+    compare_formats((format, left), ("qcow2", right));
+}
+
+/// Fails unless QEMU reads the same from both images, each with its format.
+pub fn compare_formats((format, left): (&str, &Path), (other, right): (&str, &Path)) {
     let args = [
         OsStr::new("compare"),
         "-q".as_ref(),
         "-f".as_ref(),
         format.as_ref(),
         "-F".as_ref(),
-        "qcow2".as_ref(),
+        other.as_ref(),
         left.as_ref(),
         right.as_ref(),
     ];
