@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use abbild_convert::Target;
 use abbild_guest::Lang;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Custom images for a cloud: check, upload, serve, boot.
@@ -55,6 +57,8 @@ impl From<LangArg> for Lang {
 pub enum Command {
     /// Say whether an image file meets the requirements, without uploading anything
     Check(CheckArgs),
+    /// Write an image in another format
+    Convert(ConvertArgs),
     /// Remember a service and a token
     Login(LoginArgs),
     /// Upload images, see them, copy them to regions
@@ -117,6 +121,42 @@ pub enum AdminCommand {
 pub struct CheckArgs {
     /// Image file
     pub image: PathBuf,
+    /// Largest accepted virtual disk: bytes, or with KiB, MiB, GiB, TiB
+    #[arg(long, value_name = "SIZE", default_value = "100GiB", value_parser = parse_size)]
+    pub max_size: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "IN is anything that `abbild check` reads, also compressed; it is then unpacked into \
+    a temporary file in the directory of OUT that disappears by itself.\n\n\
+    Without -O the format is that of OUT's suffix: .img or .raw, .qcow2, .vhdx, .vdi, .vmdk; with \
+    any other suffix it is qcow2. Zeros are not stored, and the same content gives the same bytes, \
+    whatever the format of IN.\n\n\
+    OUT appears under its name when it is complete and on the disk; until then it has no name, or \
+    a temporary one in the same directory.\n\n\
+    Exit status: 0 done; 1 failed, OUT exists, or IN is refused on purpose; 2 IN could not be read, \
+    or wrong usage; 130 stopped by Ctrl-C."
+)]
+pub struct ConvertArgs {
+    /// Image file
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// File to write
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Format of OUT [default: by its suffix, else qcow2]
+    #[arg(short = 'O', long, value_name = "FORMAT", value_parser = target_parser())]
+    pub format: Option<Target>,
+    /// Compress: a qcow2 with zstd, a vmdk as streamOptimized; the others cannot be
+    #[arg(long)]
+    pub compress: bool,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Do not wait until OUT is on the disk: faster, but after a power failure it may be damaged
+    #[arg(long)]
+    pub no_sync: bool,
     /// Largest accepted virtual disk: bytes, or with KiB, MiB, GiB, TiB
     #[arg(long, value_name = "SIZE", default_value = "100GiB", value_parser = parse_size)]
     pub max_size: u64,
@@ -320,6 +360,12 @@ pub struct VmConsoleArgs {
     /// With input that is not a terminal: seconds of silence after which to end
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
     pub linger: Duration,
+}
+
+/// Takes the name of a format that can be written.
+fn target_parser() -> impl TypedValueParser<Value = Target> {
+    PossibleValuesParser::new(Target::ALL.map(Target::name))
+        .try_map(|name| Target::from_name(&name).ok_or("not a format that can be written"))
 }
 
 /// Reads `107374182400`, `100GiB`, `100G` (binary) or `100GB` (decimal) as bytes.

@@ -64,6 +64,11 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The failure of work that the user stopped.
+pub fn stopped() -> Failure {
+    Failure::new("stopped").code(INTERRUPTED)
+}
+
 /// `error` and everything that caused it, on one line that is safe to print.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -6,8 +6,10 @@ mod client;
 mod commands;
 mod credentials;
 mod failure;
+mod input;
 mod interrupt;
 mod names;
+mod new_file;
 mod print;
 mod progress;
 mod public_key;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
 fn run(session: &Session, command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => commands::check::run(session, args),
+        Command::Convert(args) => commands::convert::run(session, args),
         Command::Login(args) => commands::login::run(session, args),
         Command::Image(command) => commands::image::run(session, command),
         Command::Key(command) => commands::key::run(session, command),

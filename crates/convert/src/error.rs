@@ -60,12 +60,13 @@ impl Error {
 
     /// `doing` (a gerund phrase such as "writing the staging file") failed with `source`.
     pub(crate) fn io(doing: &str, cause: io::Error) -> Self {
+        let full = cause.kind() == io::ErrorKind::StorageFull;
         Self(Repr::Own {
             kind: ErrorKind::Io,
             code: "io",
             offset: None,
             message: format!("{doing} failed"),
-            hint: None,
+            hint: full.then(|| "make room there, or write to another file system".to_owned()),
             source: Some(cause),
         })
     }
@@ -162,5 +163,19 @@ impl std::error::Error for Error {
             Repr::Own { source, .. } => source.as_ref().map(|e| e as _),
             Repr::Disk(error) => error.source(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_hint() {
+        let full = Error::io("writing the image", io::ErrorKind::StorageFull.into());
+        assert_eq!((full.kind(), full.code()), (ErrorKind::Io, "io"));
+        assert!(full.hint().is_some_and(|hint| hint.contains("make room")));
+        let other = Error::io("writing the image", io::ErrorKind::NotFound.into());
+        assert_eq!(other.hint(), None);
     }
 }

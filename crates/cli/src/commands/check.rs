@@ -4,19 +4,17 @@
 //! the service's answer. A plain image is read where it lies, only the blocks that matter. A
 //! compressed one is first unpacked into an unlinked sparse file.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use abbild_convert::{Compression, Control, DETECT_LEN, StagingOptions, decode_to_staging};
 use abbild_disk::{Error as DiskError, ErrorKind as DiskErrorKind, FileSource};
 use abbild_guest::{Container, Context, Lang, Limits, Report, Verdict};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
-use crate::failure::{FAILED, Failure, INTERRUPTED, UNREADABLE, with_causes};
+use crate::failure::{FAILED, with_causes};
+use crate::input::{self, unreadable};
 use crate::interrupt::Interrupt;
 use crate::print::{self, Style, clean};
 use crate::progress::Steps;
@@ -79,13 +77,6 @@ impl Checked {
     }
 }
 
-/// The error for a file that could not be read, with its exit status.
-pub fn unreadable(name: &str, error: &DiskError) -> Failure {
-    Failure::new(format!("{name} could not be read: {}", with_causes(error)))
-        .maybe_hint(error.hint())
-        .code(UNREADABLE)
-}
-
 /// The report on a file about which nothing can be said: there is an error and no verdict.
 fn without_verdict(name: &str, mut report: Value, error: &DiskError) -> Value {
     if let Value::Object(object) = &mut report {
@@ -107,7 +98,7 @@ fn without_verdict(name: &str, mut report: Value, error: &DiskError) -> Value {
 /// # Errors
 /// If the file cannot be opened at all, or unpacking was interrupted.
 pub fn inspect(path: &Path, max_size: u64) -> anyhow::Result<Checked> {
-    let mut file = open(path)?;
+    let mut file = input::open(path)?;
     let file_size = file.metadata().map(|metadata| metadata.len()).ok();
     let mut context = Context {
         container: Container {
@@ -119,10 +110,12 @@ pub fn inspect(path: &Path, max_size: u64) -> anyhow::Result<Checked> {
         },
         ..Context::default()
     };
-    // One that is not supported is named by the disk crate, like every other format.
-    if let Some(compression) = compression(&mut file)?.filter(|found| found.is_supported()) {
+    if let Some(compression) = input::unpackable(&mut file)? {
         context.container.layers = vec![compression.to_string()];
-        match unpack(file, file_size, max_size)? {
+        let staging =
+            tempfile::tempfile().context("creating a temporary file (TMPDIR says where)")?;
+        let interrupt = Interrupt::watch()?;
+        match input::unpack(file, staging, max_size, &mut Steps::new(), &interrupt)? {
             Ok(unpacked) => file = unpacked,
             Err(error) => {
                 let report = abbild_guest::report_unreadable(&error, &context);
@@ -136,83 +129,6 @@ pub fn inspect(path: &Path, max_size: u64) -> anyhow::Result<Checked> {
     Ok(Checked {
         report: checked.report,
         error: checked.disk.err(),
-    })
-}
-
-/// Opens a file for reading.
-///
-/// # Errors
-/// With exit status 2 if it is not a regular file or block device that may be read.
-pub fn open(path: &Path) -> anyhow::Result<File> {
-    let unreadable =
-        |what: String| Failure::new(format!("{}: {what}", path.display())).code(UNREADABLE);
-    // Asked before opening, because opening a named pipe would wait for its writer.
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
-    if !metadata.is_file() {
-        let hint = "give the path of an image file; `qemu-img convert` makes one of a device";
-        return Err(unreadable("is not a regular file".into()).hint(hint).into());
-    }
-    Ok(File::open(path).map_err(|error| unreadable(error.to_string()))?)
-}
-
-/// How `file` is compressed, told by its first bytes. The position is where it was.
-///
-/// # Errors
-/// With exit status 2 if reading fails.
-pub fn compression(file: &mut File) -> anyhow::Result<Option<Compression>> {
-    let mut head = Vec::with_capacity(DETECT_LEN);
-    let read = file
-        .by_ref()
-        .take(DETECT_LEN as u64)
-        .read_to_end(&mut head)
-        .and_then(|_| file.rewind());
-    read.map_err(|error| {
-        Failure::new(format!("reading the file failed: {error}")).code(UNREADABLE)
-    })?;
-    Ok(Compression::detect(&head))
-}
-
-/// Decodes `file` into a temporary one without a name.
-fn unpack(
-    file: File,
-    input_len: Option<u64>,
-    limit: u64,
-) -> anyhow::Result<Result<File, DiskError>> {
-    let staging = tempfile::tempfile().context("creating a temporary file (TMPDIR says where)")?;
-    let interrupt = Interrupt::watch()?;
-    let mut steps = Steps::new();
-    steps.step("unpacking");
-    let show = |progress: abbild_convert::Progress| {
-        steps.set_of(progress.done, progress.total.unwrap_or(0));
-    };
-    let control = Control::none()
-        .with_progress(&show)
-        .with_cancel(interrupt.flag());
-    let options = StagingOptions { limit, input_len };
-    match decode_to_staging(file, &staging, options, &control) {
-        Ok(_) => Ok(Ok(staging)),
-        Err(error) => match disk_error(&error) {
-            Some(error) => Ok(Err(error)),
-            None => Err(Failure::new("stopped").code(INTERRUPTED).into()),
-        },
-    }
-}
-
-/// A fault of unpacking as a fault of the image; `None` if it was stopped on request.
-fn disk_error(error: &abbild_convert::Error) -> Option<DiskError> {
-    use abbild_convert::ErrorKind;
-    let kind = match error.kind() {
-        ErrorKind::Cancelled => return None,
-        ErrorKind::Unsupported => DiskErrorKind::Unsupported,
-        ErrorKind::Refused => DiskErrorKind::Refused,
-        ErrorKind::Corrupt => DiskErrorKind::Corrupt,
-        _ => DiskErrorKind::Io,
-    };
-    // The message has the offset in it already.
-    let converted = DiskError::new(kind, error.code(), with_causes(error));
-    Some(match error.hint() {
-        Some(hint) => converted.with_hint(hint),
-        None => converted,
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod console;
+mod convert;
 mod images;
 mod service;
 mod upload;

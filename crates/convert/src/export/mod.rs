@@ -66,6 +66,20 @@ impl Target {
         }
     }
 
+    /// The format of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|target| target.name() == name)
+    }
+
+    /// The format that a file name's suffix, without the dot, promises.
+    pub fn from_suffix(suffix: &str) -> Option<Self> {
+        let suffix = suffix.to_ascii_lowercase();
+        match suffix.as_str() {
+            "img" => Some(Self::Raw),
+            name => Self::from_name(name),
+        }
+    }
+
     /// Whether the format can be written compressed.
     pub fn compresses(self) -> bool {
         matches!(self, Self::Qcow2 | Self::Vmdk)
@@ -92,6 +106,20 @@ pub struct ExportOptions {
     pub durable: bool,
 }
 
+impl ExportOptions {
+    /// Whether there is such a file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] with code `not-compressible` if `compress` is set for a target
+    /// that has no compression.
+    pub fn check(&self) -> Result<()> {
+        if self.compress && !self.target.compresses() {
+            return Err(not_compressible(self.target));
+        }
+        Ok(())
+    }
+}
+
 /// What [`export`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exported {
@@ -105,7 +133,7 @@ pub struct Exported {
 /// disk.
 ///
 /// # Errors
-/// - [`ErrorKind::Unsupported`] with code `not-compressible` for a target that has no compression;
+/// - those of [`ExportOptions::check`];
 /// - [`ErrorKind::Refused`] with code `virtual-size` for a disk that is empty, or larger than the
 ///   format can describe;
 /// - those of reading the disk and of writing, and [`ErrorKind::Cancelled`].
@@ -115,9 +143,7 @@ pub fn export<D: Disk + Sync + ?Sized>(
     options: ExportOptions,
     control: &Control<'_>,
 ) -> Result<Exported> {
-    if options.compress && !options.target.compresses() {
-        return Err(not_compressible(options.target));
-    }
+    options.check()?;
     let virtual_size = sectors_size(disk)?;
     let output = Output::new(out, options.durable)?;
     let job = Job {

@@ -10,6 +10,7 @@ use crate::args::UploadArgs;
 use crate::client::Client;
 use crate::commands::check;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
+use crate::input;
 use crate::interrupt::Interrupt;
 use crate::print::clean;
 use crate::progress::Steps;
@@ -24,7 +25,7 @@ use super::{show, wait};
 /// # Errors
 /// If the image is refused here or there, sending fails for good, or on Ctrl-C.
 pub fn run(session: &Session, args: &UploadArgs) -> anyhow::Result<ExitCode> {
-    let mut file = check::open(&args.image)?;
+    let mut file = input::open(&args.image)?;
     if !checked_here(session, args, &mut file)? {
         return Ok(ExitCode::from(FAILED));
     }
@@ -51,7 +52,7 @@ fn checked_here(session: &Session, args: &UploadArgs, file: &mut File) -> anyhow
     if args.no_check {
         return Ok(true);
     }
-    if let Some(compression) = check::compression(file)?
+    if let Some(compression) = input::compression(file)?
         && !args.check
     {
         eprintln!("{compression} compressed: the service checks it (--check does it here first)");
@@ -60,7 +61,7 @@ fn checked_here(session: &Session, args: &UploadArgs, file: &mut File) -> anyhow
     let name = args.image.display().to_string();
     let checked = check::inspect(&args.image, Limits::default().max_virtual_size)?;
     if let Some(error) = checked.unreadable() {
-        return Err(check::unreadable(&name, error).into());
+        return Err(input::unreadable(&name, error).into());
     }
     let report = checked.report;
     if report.verdict == Verdict::Refused {
