@@ -6,7 +6,8 @@ use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
 use abbild_convert::{Compression, Control, DETECT_LEN, StagingOptions, decode_to_staging};
-use abbild_disk::{Error as DiskError, ErrorKind as DiskErrorKind};
+use abbild_disk::{Error as DiskError, ErrorKind as DiskErrorKind, FileSource};
+use anyhow::Context as _;
 
 use crate::failure::{Failure, UNREADABLE, stopped, with_causes};
 use crate::interrupt::Interrupt;
@@ -67,15 +68,15 @@ pub fn unpack(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Result<File, DiskError>> {
     steps.step("unpacking");
-    let input_len = file.metadata().map(|metadata| metadata.len()).ok();
+    let source = FileSource::new(file).context("asking for the size of the file")?;
     let show = |progress: abbild_convert::Progress| {
         steps.set_of(progress.done, progress.total.unwrap_or(0));
     };
     let control = Control::none()
         .with_progress(&show)
         .with_cancel(interrupt.flag());
-    let options = StagingOptions { limit, input_len };
-    match decode_to_staging(file, &staging, options, &control) {
+    let options = StagingOptions { limit };
+    match decode_to_staging(&source, &staging, options, &control) {
         Ok(_) => Ok(Ok(staging)),
         Err(error) => match disk_error(&error) {
             Some(error) => Ok(Err(error)),

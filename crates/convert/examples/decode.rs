@@ -6,6 +6,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use abbild_convert::{Control, StagingOptions, decode_to_staging};
+use abbild_disk::FileSource;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -13,12 +14,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: decode FILE OUT".into());
     };
     let start = Instant::now();
-    let options = StagingOptions {
-        limit: 100 << 30,
-        input_len: None,
-    };
+    let options = StagingOptions { limit: 100 << 30 };
     let out = File::create(out)?;
-    let decoded = decode_to_staging(File::open(input)?, &out, options, &Control::none())?;
+    let decoded = decode_to_staging(
+        &FileSource::open(input.as_ref())?,
+        &out,
+        options,
+        &Control::none(),
+    )?;
     println!(
         "bytes={} layers={:?} seconds={:.3}",
         decoded.bytes,

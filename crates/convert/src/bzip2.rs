@@ -2,13 +2,14 @@
 
 use bzip2::{Decompress, Error, Status};
 
+use crate::Compression;
 use crate::stream::{Codec, Fault, Step};
 
 pub(crate) struct Stream(Decompress);
 
 impl Codec for Stream {
+    const COMPRESSION: Compression = Compression::Bzip2;
     const MAGIC: &'static [u8] = b"BZh";
-    const ZERO_PADDING: bool = false;
 
     fn new() -> Self {
         Self(Decompress::new(false))

@@ -1,19 +1,21 @@
 //! From an upload as it arrived to a plain disk image in a sparse staging file.
 //!
-//! [`decode_to_staging`] looks at the first bytes, decodes gzip or bzip2 if that is what they are
-//! and copies anything else. A file may consist of several compressed streams one after another,
-//! as parallel compressors write it. Decoding runs on the calling thread while a second thread
-//! finds zeros and writes ([`crate::pipe`]); memory is a few megabytes whatever the input.
+//! [`decode_to_staging`] looks at the first bytes, decodes what they are the beginning of and copies
+//! anything else. A file may consist of several compressed streams one after another, as parallel
+//! compressors write it. gzip has a decoder of its own that keeps all cores busy ([`gzip`]); the
+//! others run on the calling thread while a second thread finds zeros and writes ([`pipe`]). Memory
+//! is a few megabytes per thread whatever the input.
 //!
 //! The output stops at the caller's limit, so a small file that decodes to terabytes costs no more
 //! than an honest one. A container inside the container is refused: nobody needs it, and each layer
 //! multiplies what a hostile file can ask for.
 
 use std::fs::File;
-use std::io::Read;
+
+use abbild_disk::{ExtentKind, Source};
 
 use crate::pipe::{self, CHUNK, Sink};
-use crate::staging::SparseWriter;
+use crate::staging::Output;
 use crate::{Compression, Control, DETECT_LEN, Error, ErrorKind, Result, bzip2, gzip};
 
 const INPUT_BUFFER: usize = 256 * 1024;
@@ -25,8 +27,6 @@ const REPORT_EVERY: u64 = 1 << 20;
 pub struct StagingOptions {
     /// The most bytes that the decoded image may have.
     pub limit: u64,
-    /// Length of the input in bytes if it is known, for progress reports.
-    pub input_len: Option<u64>,
 }
 
 /// What [`decode_to_staging`] wrote.
@@ -38,84 +38,77 @@ pub struct Decoded {
     pub layers: Vec<Compression>,
 }
 
-/// Decodes `reader` from its current position to its end into the emptied file `out`, in which
-/// blocks of zeros become holes. Progress counts bytes of input.
+/// Decodes all of `input` into the emptied file `out`, in which blocks of zeros become holes.
+/// Progress counts bytes of input.
 ///
 /// # Errors
-/// - [`ErrorKind::Refused`] with code `decompressed-size` as soon as the output passes the limit,
-///   or `nested-compression` for a container within a container;
+/// - [`ErrorKind::Refused`] with code `virtual-size` as soon as the output passes the limit, or
+///   `nested-compression` for a container within a container;
 /// - [`ErrorKind::Unsupported`] with code `compression` for xz and zstd;
 /// - [`ErrorKind::Corrupt`] with code `truncated`, `corrupt-stream` or `trailing-garbage`, each
 ///   with the byte offset in the input;
 /// - those of reading and writing, and [`ErrorKind::Cancelled`].
-pub fn decode_to_staging(
-    reader: impl Read,
+pub fn decode_to_staging<S: Source + Sync + ?Sized>(
+    input: &S,
     out: &File,
     options: StagingOptions,
     control: &Control<'_>,
 ) -> Result<Decoded> {
-    let mut input = Input::new(reader);
-    let compression = Compression::detect(input.peek(DETECT_LEN)?);
-    let mut writer = SparseWriter::new(out)?;
-    pipe::overlapped(
-        |bytes| writer.write(bytes),
-        |sink| match compression {
-            None => fill(&mut Plain(input), None, sink, options, control),
-            Some(Compression::Gzip) => {
-                let mut streams = Streams::<_, gzip::Member>::new(input, Compression::Gzip);
-                fill(&mut streams, compression, sink, options, control)
-            }
-            Some(Compression::Bzip2) => {
-                let mut streams = Streams::<_, bzip2::Stream>::new(input, Compression::Bzip2);
-                fill(&mut streams, compression, sink, options, control)
-            }
-            Some(other) => Err(unsupported(other)),
-        },
-    )?;
+    let mut head = [0; DETECT_LEN];
+    let head = &mut head[..usize::try_from(input.len()).map_or(DETECT_LEN, |l| l.min(DETECT_LEN))];
+    input.read_at(0, head)?;
+    let compression = Compression::detect(head);
+    let output = Output::new(out, options.limit, compression)?;
+    let bytes = match compression {
+        None => copy(input, &output, control)?,
+        Some(Compression::Gzip) => gzip::decode(input, &output, control)?,
+        Some(Compression::Bzip2) => sequential::<bzip2::Stream, S>(input, &output, control)?,
+        Some(other) => return Err(unsupported(other)),
+    };
+    output.finish(bytes)?;
     Ok(Decoded {
-        bytes: writer.finish()?,
+        bytes,
         layers: compression.into_iter().collect(),
     })
 }
 
-/// Pulls everything out of `decoder` and pushes it into `sink`.
-fn fill(
-    decoder: &mut impl Decoder,
-    outer: Option<Compression>,
-    sink: &Sink,
-    options: StagingOptions,
-    control: &Control<'_>,
-) -> Result<()> {
-    let mut bytes: u64 = 0;
-    let mut reported = 0;
-    let mut more = true;
-    while more {
-        let mut buffer = sink.buffer();
-        let mut len = 0;
-        while more && len < CHUNK {
-            match decoder.decode(&mut buffer[len..])? {
-                Some(produced) => len += produced,
-                None => more = false,
-            }
-            // Input that yields little or nothing must not postpone a wish to stop.
-            if decoder.position() - reported >= REPORT_EVERY {
-                reported = decoder.position();
-                control.step(reported, options.input_len)?;
-            }
+/// Copies what is not compressed, without its holes; its length.
+fn copy<S: Source + ?Sized>(input: &S, out: &Output<'_>, control: &Control<'_>) -> Result<u64> {
+    let len = input.len();
+    let mut buffer = vec![0; CHUNK];
+    let mut offset = 0;
+    while offset < len {
+        control.step(offset, Some(len))?;
+        let extent = input.data_at(offset)?;
+        if extent.kind == ExtentKind::Zero {
+            out.zeros(offset, extent.len)?;
+            offset += extent.len;
+            continue;
         }
-        if let (0, Some(outer)) = (bytes, outer)
-            && let Some(inner) = Compression::detect(&buffer[..len.min(DETECT_LEN)])
-        {
-            return Err(nested(outer, inner));
-        }
-        bytes += len as u64;
-        if bytes > options.limit {
-            return Err(too_large(outer, options.limit));
-        }
-        sink.push(buffer, len)?;
-        control.step(decoder.position(), options.input_len)?;
+        let part = usize::try_from(extent.len).map_or(CHUNK, |len| len.min(CHUNK));
+        input.read_at(offset, &mut buffer[..part])?;
+        out.write_at(offset, &buffer[..part])?;
+        offset += part as u64;
     }
-    Ok(())
+    control.step(offset, Some(len))?;
+    Ok(offset)
+}
+
+/// Decodes one stream after another on this thread; the length of what they decode to.
+fn sequential<C: Codec, S: Source + Sync + ?Sized>(
+    input: &S,
+    out: &Output<'_>,
+    control: &Control<'_>,
+) -> Result<u64> {
+    let mut written = 0;
+    pipe::overlapped(
+        |bytes| {
+            out.write_at(written, bytes)?;
+            written += bytes.len() as u64;
+            Ok(())
+        },
+        |sink| Streams::<S, C>::new(input).fill(sink, control),
+    )
 }
 
 fn unsupported(found: Compression) -> Error {
@@ -130,28 +123,37 @@ fn unsupported(found: Compression) -> Error {
     ))
 }
 
-fn nested(outer: Compression, inner: Compression) -> Error {
+/// The error for `compression` that is not valid at byte `offset`.
+pub(crate) fn corrupt(compression: Compression, why: &str, offset: u64) -> Error {
     Error::new(
-        ErrorKind::Refused,
-        "nested-compression",
-        format!("the {outer} file contains a {inner} file instead of a disk image"),
+        ErrorKind::Corrupt,
+        "corrupt-stream",
+        format!("the {compression} data is damaged: {why}"),
     )
-    .with_hint(format!(
-        "unpack the file once with `{}` and upload the result",
-        outer.unpack_command()
-    ))
+    .at(offset)
+    .with_hint("the file may have been damaged in transit: compare its checksum")
 }
 
-fn too_large(outer: Option<Compression>, limit: u64) -> Error {
-    let what = match outer {
-        Some(outer) => format!("the {outer} file decompresses to more than"),
-        None => "the file is larger than".to_owned(),
-    };
+/// The error for a file that ends, with byte `offset`, before its `compression` does.
+pub(crate) fn truncated(compression: Compression, offset: u64) -> Error {
     Error::new(
-        ErrorKind::Refused,
-        "decompressed-size",
-        format!("{what} the limit of {limit} bytes"),
+        ErrorKind::Corrupt,
+        "truncated",
+        format!("the file ends in the middle of its {compression} data"),
     )
+    .at(offset)
+    .with_hint("the file may not have been copied completely: compare its size")
+}
+
+/// The error for something else, at byte `offset`, after the end of `compression`.
+pub(crate) fn trailing_garbage(compression: Compression, offset: u64) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "trailing-garbage",
+        format!("the {compression} data ends but the file goes on with something else"),
+    )
+    .at(offset)
+    .with_hint("the file may have been joined or damaged in transit: create it again")
 }
 
 /// What one call of a [`Codec`] did.
@@ -170,10 +172,10 @@ pub(crate) struct Fault {
 
 /// The decoder of a single compressed stream.
 pub(crate) trait Codec {
+    /// What the stream is of.
+    const COMPRESSION: Compression;
     /// How each stream begins.
     const MAGIC: &'static [u8];
-    /// Whether zeros after the last stream are customary and meaningless.
-    const ZERO_PADDING: bool;
 
     fn new() -> Self;
 
@@ -181,48 +183,71 @@ pub(crate) trait Codec {
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> std::result::Result<Step, Fault>;
 }
 
-/// A source of decoded bytes.
-trait Decoder {
-    /// Puts decoded bytes, maybe none yet, at the start of `output` and counts them. `None` is the
-    /// end.
-    fn decode(&mut self, output: &mut [u8]) -> Result<Option<usize>>;
-
-    /// Bytes of input taken so far.
-    fn position(&self) -> u64;
-}
-
-/// Input that is not compressed.
-struct Plain<R>(Input<R>);
-
-impl<R: Read> Decoder for Plain<R> {
-    fn decode(&mut self, output: &mut [u8]) -> Result<Option<usize>> {
-        let bytes = self.0.peek(1)?;
-        let len = bytes.len().min(output.len());
-        output[..len].copy_from_slice(&bytes[..len]);
-        self.0.consume(len);
-        Ok((len > 0).then_some(len))
-    }
-
-    fn position(&self) -> u64 {
-        self.0.position
-    }
-}
-
 /// One or more streams of the same kind, one after another.
-struct Streams<R, C> {
-    input: Input<R>,
-    compression: Compression,
+struct Streams<'s, S: ?Sized, C> {
+    input: Input<'s, S>,
     /// Absent between two streams and after the last.
     codec: Option<C>,
 }
 
-impl<R: Read, C: Codec> Streams<R, C> {
-    fn new(input: Input<R>, compression: Compression) -> Self {
+impl<'s, S: Source + ?Sized, C: Codec> Streams<'s, S, C> {
+    fn new(source: &'s S) -> Self {
         Self {
-            input,
-            compression,
+            input: Input::new(source),
             codec: None,
         }
+    }
+
+    /// Pushes all that is decoded into `sink`; its length.
+    fn fill(&mut self, sink: &Sink, control: &Control<'_>) -> Result<u64> {
+        let total = Some(self.input.source.len());
+        let mut bytes: u64 = 0;
+        let mut reported = 0;
+        let mut more = true;
+        while more {
+            let mut buffer = sink.buffer();
+            let mut len = 0;
+            while more && len < CHUNK {
+                match self.decode(&mut buffer[len..])? {
+                    Some(produced) => len += produced,
+                    None => more = false,
+                }
+                // Input that yields little or nothing must not postpone a wish to stop.
+                if self.input.position - reported >= REPORT_EVERY {
+                    reported = self.input.position;
+                    control.step(reported, total)?;
+                }
+            }
+            bytes += len as u64;
+            sink.push(buffer, len)?;
+            control.step(self.input.position, total)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Puts decoded bytes, maybe none yet, at the start of `output` and counts them. `None` is the
+    /// end.
+    fn decode(&mut self, output: &mut [u8]) -> Result<Option<usize>> {
+        if self.codec.is_none() && !self.next_stream()? {
+            return Ok(None);
+        }
+        let codec = self.codec.get_or_insert_with(C::new);
+        let input = self.input.peek(1)?;
+        let at_end = input.is_empty();
+        let step = match codec.step(input, output) {
+            Ok(step) => step,
+            Err(fault) => {
+                let offset = self.input.position + fault.consumed as u64;
+                return Err(corrupt(C::COMPRESSION, &fault.why, offset));
+            }
+        };
+        self.input.consume(step.consumed);
+        if step.end {
+            self.codec = None;
+        } else if at_end && step.produced == 0 {
+            return Err(truncated(C::COMPRESSION, self.input.position));
+        }
+        Ok(Some(step.produced))
     }
 
     /// Whether another stream follows.
@@ -234,78 +259,13 @@ impl<R: Read, C: Codec> Streams<R, C> {
         if C::MAGIC.starts_with(&head[..head.len().min(C::MAGIC.len())]) {
             return Ok(true);
         }
-        let start = self.input.position;
-        if C::ZERO_PADDING {
-            self.input.skip_zeros()?;
-            if self.input.peek(1)?.is_empty() {
-                return Ok(false);
-            }
-        }
-        Err(Error::new(
-            ErrorKind::Corrupt,
-            "trailing-garbage",
-            format!(
-                "the {} data ends but the file goes on with something else",
-                self.compression
-            ),
-        )
-        .at(start)
-        .with_hint("the file may have been joined or damaged in transit: create it again"))
-    }
-
-    fn corrupt(&self, fault: &Fault) -> Error {
-        Error::new(
-            ErrorKind::Corrupt,
-            "corrupt-stream",
-            format!("the {} data is damaged: {}", self.compression, fault.why),
-        )
-        .at(self.input.position + fault.consumed as u64)
-        .with_hint("the file may have been damaged in transit: compare its checksum")
-    }
-
-    fn truncated(&self) -> Error {
-        Error::new(
-            ErrorKind::Corrupt,
-            "truncated",
-            format!(
-                "the file ends in the middle of its {} data",
-                self.compression
-            ),
-        )
-        .at(self.input.position)
-        .with_hint("the file may not have been copied completely: compare its size")
+        Err(trailing_garbage(C::COMPRESSION, self.input.position))
     }
 }
 
-impl<R: Read, C: Codec> Decoder for Streams<R, C> {
-    fn decode(&mut self, output: &mut [u8]) -> Result<Option<usize>> {
-        if self.codec.is_none() && !self.next_stream()? {
-            return Ok(None);
-        }
-        let codec = self.codec.get_or_insert_with(C::new);
-        let input = self.input.peek(1)?;
-        let at_end = input.is_empty();
-        let step = match codec.step(input, output) {
-            Ok(step) => step,
-            Err(fault) => return Err(self.corrupt(&fault)),
-        };
-        self.input.consume(step.consumed);
-        if step.end {
-            self.codec = None;
-        } else if at_end && step.produced == 0 {
-            return Err(self.truncated());
-        }
-        Ok(Some(step.produced))
-    }
-
-    fn position(&self) -> u64 {
-        self.input.position
-    }
-}
-
-/// A reader with a buffer and a position.
-struct Input<R> {
-    reader: R,
+/// A source that is read from start to end, with a buffer.
+struct Input<'s, S: ?Sized> {
+    source: &'s S,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -313,10 +273,10 @@ struct Input<R> {
     position: u64,
 }
 
-impl<R: Read> Input<R> {
-    fn new(reader: R) -> Self {
+impl<'s, S: Source + ?Sized> Input<'s, S> {
+    fn new(source: &'s S) -> Self {
         Self {
-            reader,
+            source,
             buffer: vec![0; INPUT_BUFFER],
             start: 0,
             end: 0,
@@ -330,14 +290,12 @@ impl<R: Read> Input<R> {
         if self.end - self.start < wanted {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
-            while self.end < wanted {
-                match self.reader.read(&mut self.buffer[self.end..]) {
-                    Ok(0) => break,
-                    Ok(read) => self.end += read,
-                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(e) => return Err(Error::io("reading the uploaded file", e)),
-                }
-            }
+            let offset = self.position + self.end as u64;
+            let room = &mut self.buffer[self.end..];
+            let left = self.source.len() - offset;
+            let len = usize::try_from(left).map_or(room.len(), |left| left.min(room.len()));
+            self.source.read_at(offset, &mut room[..len])?;
+            self.end += len;
         }
         Ok(&self.buffer[self.start..self.end])
     }
@@ -345,17 +303,5 @@ impl<R: Read> Input<R> {
     fn consume(&mut self, len: usize) {
         self.start += len;
         self.position += len as u64;
-    }
-
-    fn skip_zeros(&mut self) -> Result<()> {
-        loop {
-            let bytes = self.peek(1)?;
-            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-            let all = zeros == bytes.len();
-            self.consume(zeros);
-            if zeros == 0 || !all {
-                return Ok(());
-            }
-        }
     }
 }

@@ -31,11 +31,8 @@ pub fn detect(path: &Path) -> anyhow::Result<(PathBuf, Option<Compression>)> {
 
 /// Decompresses `from` into the sparse file `to` of at most `limit` bytes, and returns `to`.
 pub fn unpack(from: &Path, to: PathBuf, limit: u64, job: &JobContext) -> anyhow::Result<PathBuf> {
-    let input = File::open(from).context("reading the upload")?;
-    let options = StagingOptions {
-        limit,
-        input_len: Some(input.metadata().context("reading the upload")?.len()),
-    };
+    let input = FileSource::open(from).context("reading the upload")?;
+    let options = StagingOptions { limit };
     let output = File::create(&to).context("creating a staging file")?;
     with_control(job, |control| {
         decode_to_staging(&input, &output, options, control).map_err(explain)

@@ -1,0 +1,24 @@
+//! What the fuzz targets do with their input, apart from libFuzzer, so that the seeds can also be
+//! run by an ordinary test.
+//!
+//! Every function takes any bytes and must neither panic nor take long. Disk images are mostly
+//! empty and some formats begin with megabytes of room, so their inputs are written as
+//! [`sectors::Sectors`]: small for the fuzzer, full-sized for the reader.
+
+mod disk;
+pub mod sectors;
+mod stream;
+
+pub use disk::{partition, qcow2};
+pub use stream::{bzip2, gzip};
+
+/// A target: its name, which is that of its directory of seeds, and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("qcow2", qcow2),
+    ("partition", partition),
+    ("gzip", gzip),
+    ("bzip2", bzip2),
+];
