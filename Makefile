@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-e2e bench fixtures fmt lint build clean
+.PHONY: help run test test-e2e bench fuzz fixtures fmt lint build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,7 @@ test: ## Everything that must pass: checks, unit tests, one real guest booted
 	@scripts/setup test
 	$(MAKE) --no-print-directory lint fixtures
 	ABBILD_REQUIRE_FIXTURES=1 cargo nextest run --locked --workspace
+	cargo nextest run --locked --manifest-path fuzz/Cargo.toml
 	cargo build --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/e2e/run smoke
 
@@ -42,6 +43,13 @@ bench: ## Measure against the peers and print a table
 	cargo build --release --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild bench/run
 
+# Options: the targets, all if empty, and how long each runs.
+TARGETS ?=
+SECONDS ?= 600
+fuzz: ## Feed the parsers damaged input, ten minutes each
+	@scripts/setup fuzz
+	fuzz/run $(SECONDS) $(TARGETS)
+
 fixtures: ## Build the guest images of the tests (cached outside the tree)
 	@scripts/setup test
 	@fixtures/guest/build
@@ -53,6 +61,8 @@ lint: ## Formatting, clippy, licences and advisories, shell scripts
 	@scripts/setup test
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --locked --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 	@scripts/check-dependencies
 	@scripts/lint-shell
 

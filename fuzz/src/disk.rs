@@ -63,6 +63,11 @@ pub fn qcow2(input: &[u8]) {
     image(input, |image| matches!(image, Image::Qcow2(_)));
 }
 
+/// A VHDX image.
+pub fn vhdx(input: &[u8]) {
+    image(input, |image| matches!(image, Image::Vhdx(_)));
+}
+
 /// A raw disk: every partition that is reported lies on it.
 pub fn partition(input: &[u8]) {
     let disk = Sectors::parse(input);

@@ -9,7 +9,7 @@ mod disk;
 pub mod sectors;
 mod stream;
 
-pub use disk::{partition, qcow2};
+pub use disk::{partition, qcow2, vhdx};
 pub use stream::{bzip2, gzip};
 
 /// A target: its name, which is that of its directory of seeds, and what it does.
@@ -18,6 +18,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets.
 pub const TARGETS: &[Target] = &[
     ("qcow2", qcow2),
+    ("vhdx", vhdx),
     ("partition", partition),
     ("gzip", gzip),
     ("bzip2", bzip2),

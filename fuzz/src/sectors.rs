@@ -48,7 +48,10 @@ impl<'a> Sectors<'a> {
     pub fn encode(file: &[u8]) -> Vec<u8> {
         let mut input = (file.len() as u64).to_le_bytes().to_vec();
         for (sector, bytes) in file.chunks(SECTOR as usize).enumerate() {
-            let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            let used = bytes
+                .iter()
+                .rposition(|&byte| byte != 0)
+                .map_or(0, |last| last + 1);
             if used > 0 {
                 input.extend((sector as u32).to_le_bytes());
                 input.extend((used as u16).to_le_bytes());
@@ -69,7 +72,7 @@ impl Source for Sectors<'_> {
         buf.fill(0);
         let end = offset + buf.len() as u64;
         for (start, bytes) in &self.records {
-            let (from, to) = (offset.max(*start), end.min(start + bytes.len() as u64));
+            let (from, to) = (offset.max(*start), end.min(start + Source::len(bytes)));
             if from < to {
                 buf[(from - offset) as usize..(to - offset) as usize]
                     .copy_from_slice(&bytes[(from - start) as usize..(to - start) as usize]);

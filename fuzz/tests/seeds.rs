@@ -24,6 +24,9 @@ fn every_directory_of_seeds_has_a_target() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     for entry in fs::read_dir(seeds).unwrap() {
         let name = entry.unwrap().file_name();
-        assert!(TARGETS.iter().any(|(target, _)| *target == name), "{name:?}");
+        assert!(
+            TARGETS.iter().any(|(target, _)| *target == name),
+            "{name:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-"""Runs the test files that match a pattern and ends with one line that counts."""
+"""Runs the test files that match one of the patterns and ends with one line that counts."""
 
 import sys
 import unittest
@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def main():
-    suite = unittest.defaultTestLoader.discover(str(Path(__file__).parent), pattern=sys.argv[1])
+    here, loader = str(Path(__file__).parent), unittest.defaultTestLoader
+    suite = unittest.TestSuite(loader.discover(here, pattern=pattern) for pattern in sys.argv[1:])
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, failfast=False).run(suite)
     failed = len(result.failures) + len(result.errors)
     passed = result.testsRun - failed - len(result.skipped)

@@ -76,8 +76,6 @@ class Refusals(unittest.TestCase):
                 for path, rest in opened:
                     if path in allowed or path.startswith(f"{self.staging}/"):
                         continue
-                    # Asking for a file that is not there reveals and reads nothing, but only the
-                    # C library may ask.
                     self.assertTrue(HARMLESS.fullmatch(path), f"{path} {rest}")
 
 

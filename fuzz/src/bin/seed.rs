@@ -7,7 +7,9 @@ use abbild_fuzz::sectors::Sectors;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
-    let directory = arguments.next().ok_or("usage: seed OUTPUT-DIRECTORY FILE…")?;
+    let directory = arguments
+        .next()
+        .ok_or("usage: seed OUTPUT-DIRECTORY FILE…")?;
     std::fs::create_dir_all(&directory)?;
     for file in arguments {
         let name = Path::new(&file).file_name().ok_or("a file has no name")?;
