@@ -14,6 +14,7 @@ mod detect;
 mod error;
 mod extent;
 mod format;
+pub mod lvm;
 pub mod partition;
 pub mod qcow2;
 mod range;

@@ -6,6 +6,7 @@
 mod build;
 mod detect;
 mod hostile;
+mod lvm;
 mod partition;
 mod properties;
 mod qcow2;
