@@ -2,6 +2,7 @@
 
 use abbild_disk::{Disk, Error, Image, Limits, Result, Source, open_with};
 
+use crate::sealed::Sealed;
 use crate::sectors::Sectors;
 
 /// Large enough for several tables of every format.
@@ -13,10 +14,9 @@ const MAX_EXTENTS: usize = 128;
 /// Bytes read of each extent: two clusters of 64 KiB.
 const MAX_READ: u64 = 1 << 17;
 
-/// Opens the input if it is what `wanted` says, checks its tables and reads through it.
-fn image(input: &[u8], wanted: fn(&Image<&Sectors<'_>>) -> bool) {
-    let file = Sectors::parse(input);
-    match open_with(&file, &LIMITS) {
+/// Opens the file if it is what `wanted` says, checks its tables and reads through it.
+fn image<S: Source>(file: S, wanted: fn(&Image<S>) -> bool) {
+    match open_with(file, &LIMITS) {
         Ok(image) if wanted(&image) => walk(&image),
         Ok(_) => {}
         Err(error) => explain(&error),
@@ -60,12 +60,16 @@ fn walk(disk: &impl Disk) {
 
 /// A qcow2 image.
 pub fn qcow2(input: &[u8]) {
-    image(input, |image| matches!(image, Image::Qcow2(_)));
+    image(Sectors::parse(input), |image| {
+        matches!(image, Image::Qcow2(_))
+    });
 }
 
-/// A VHDX image.
+/// A VHDX image, as it is and with right checksums.
 pub fn vhdx(input: &[u8]) {
-    image(input, |image| matches!(image, Image::Vhdx(_)));
+    let file = Sectors::parse(input);
+    image(&file, |image| matches!(image, Image::Vhdx(_)));
+    image(Sealed::new(&file), |image| matches!(image, Image::Vhdx(_)));
 }
 
 /// A raw disk: every partition that is reported lies on it.

@@ -6,10 +6,13 @@
 //! [`sectors::Sectors`]: small for the fuzzer, full-sized for the reader.
 
 mod disk;
+mod lvm;
+mod sealed;
 pub mod sectors;
 mod stream;
 
 pub use disk::{partition, qcow2, vhdx};
+pub use lvm::lvm;
 pub use stream::{bzip2, gzip};
 
 /// A target: its name, which is that of its directory of seeds, and what it does.
@@ -20,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("qcow2", qcow2),
     ("vhdx", vhdx),
     ("partition", partition),
+    ("lvm", lvm),
     ("gzip", gzip),
     ("bzip2", bzip2),
 ];

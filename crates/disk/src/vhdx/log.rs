@@ -90,7 +90,7 @@ pub(super) fn replay<S: Source>(
         apply(&mut patch, entry, header.log_offset)?;
     }
     warnings.push(format!(
-        "the image was not closed properly; {} entries of its log are applied in memory",
+        "the image was not closed properly; its log is applied in memory (entries: {})",
         sequence.len()
     ));
     Ok(Some(patch))
