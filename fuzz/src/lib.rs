@@ -13,7 +13,7 @@ mod stream;
 
 pub use disk::{partition, qcow2, vhdx};
 pub use lvm::lvm;
-pub use stream::{bzip2, gzip};
+pub use stream::{bzip2, gzip, xz, zstd};
 
 /// A target: its name, which is that of its directory of seeds, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
@@ -26,4 +26,6 @@ pub const TARGETS: &[Target] = &[
     ("lvm", lvm),
     ("gzip", gzip),
     ("bzip2", bzip2),
+    ("xz", xz),
+    ("zstd", zstd),
 ];

@@ -40,3 +40,13 @@ pub fn gzip(input: &[u8]) {
 pub fn bzip2(input: &[u8]) {
     stream(input, Compression::Bzip2);
 }
+
+/// An xz file.
+pub fn xz(input: &[u8]) {
+    stream(input, Compression::Xz);
+}
+
+/// A Zstandard file.
+pub fn zstd(input: &[u8]) {
+    stream(input, Compression::Zstd);
+}

@@ -111,7 +111,7 @@ pub enum AdminCommand {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The image is raw, qcow2 or VHDX, plain or compressed with gzip or bzip2; the \
+    after_help = "The image is raw, qcow2 or VHDX, plain or compressed with gzip, bzip2, xz or zstd; the \
     format is told by content. Nothing is modified and nothing named inside the image is opened. \
     A compressed image is unpacked into a temporary file (in TMPDIR) that disappears by itself.\n\n\
     Exit status: 0 accepted, also with warnings; 1 refused: a requirement is not met, or the file \
@@ -204,7 +204,7 @@ pub struct ImageRef {
     to unpack it here as well."
 )]
 pub struct UploadArgs {
-    /// Image file: raw, qcow2 or VHDX, plain or compressed with gzip or bzip2
+    /// Image file: raw, qcow2 or VHDX, plain or compressed with gzip, bzip2, xz or zstd
     pub image: PathBuf,
     /// Name of the new image
     #[arg(long)]

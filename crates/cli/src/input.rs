@@ -46,15 +46,6 @@ pub fn compression(file: &mut File) -> anyhow::Result<Option<Compression>> {
     Ok(Compression::detect(&head))
 }
 
-/// As [`compression`], but none if it is one that [`unpack`] does not know: the disk crate names
-/// that, like every other format.
-///
-/// # Errors
-/// With exit status 2 if reading fails.
-pub fn unpackable(file: &mut File) -> anyhow::Result<Option<Compression>> {
-    Ok(compression(file)?.filter(|found| found.is_supported()))
-}
-
 /// Decodes `file` into `staging`, of which at most `limit` bytes are used, and returns that, or the
 /// fault of the image.
 ///

@@ -16,9 +16,9 @@ pub enum Compression {
     Gzip,
     /// bzip2, as written by `bzip2`, `lbzip2` and `pbzip2`.
     Bzip2,
-    /// The .xz file format; recognised so that it can be named, not decoded.
+    /// The .xz file format.
     Xz,
-    /// RFC 8878; recognised so that it can be named, not decoded.
+    /// Zstandard, RFC 8878.
     Zstd,
 }
 
@@ -41,15 +41,13 @@ impl Compression {
         if head.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
             return Some(Self::Xz);
         }
-        if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        // A frame, or one to be skipped, with which `pzstd` begins (RFC 8878 section 3.1.2).
+        if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+            || matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+        {
             return Some(Self::Zstd);
         }
         None
-    }
-
-    /// Whether [`crate::decode_to_staging`] decodes it.
-    pub fn is_supported(self) -> bool {
-        matches!(self, Self::Gzip | Self::Bzip2)
     }
 
     /// The command that unpacks a file of this kind.
@@ -90,6 +88,7 @@ mod tests {
             (b"BZh9 is a text", None),
             (b"\xfd7zXZ\0", Some(Compression::Xz)),
             (b"\x28\xb5\x2f\xfd", Some(Compression::Zstd)),
+            (b"\x50\x2a\x4d\x18\x04\0\0\0", Some(Compression::Zstd)),
             (b"QFI\xfb\0\0\0\x03", None),
             (b"\x1f\x8b", None),
             (b"", None),

@@ -27,9 +27,13 @@ mod pipe;
 mod pool;
 mod qcow2;
 mod ranges;
+mod shelf;
 mod staging;
 mod stream;
+mod workers;
+mod xz;
 mod zero;
+mod zstd;
 
 pub use canonical::{ENCODER_VERSION, Encoded, Options, encode};
 pub use compression::{Compression, DETECT_LEN};

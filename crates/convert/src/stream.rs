@@ -2,9 +2,9 @@
 //!
 //! [`decode_to_staging`] looks at the first bytes, decodes what they are the beginning of and copies
 //! anything else. A file may consist of several compressed streams one after another, as parallel
-//! compressors write it. gzip has a decoder of its own that keeps all cores busy ([`gzip`]); the
-//! others run on the calling thread while a second thread finds zeros and writes ([`pipe`]). Memory
-//! is a few megabytes per thread whatever the input.
+//! compressors write it. gzip and bzip2 have decoders of our own that keep all cores busy;
+//! xz and zstd run on the calling thread while a second thread finds zeros and writes ([`pipe`]).
+//! Memory is a few megabytes per thread, and the window of the stream.
 //!
 //! The output stops at the caller's limit, so a small file that decodes to terabytes costs no more
 //! than an honest one. A container inside the container is refused: nobody needs it, and each layer
@@ -16,7 +16,7 @@ use abbild_disk::{ExtentKind, Source};
 
 use crate::pipe::{self, CHUNK, Sink};
 use crate::staging::Output;
-use crate::{Compression, Control, DETECT_LEN, Error, ErrorKind, Result, bzip2, gzip};
+use crate::{Compression, Control, DETECT_LEN, Error, ErrorKind, Result, bzip2, gzip, xz, zstd};
 
 const INPUT_BUFFER: usize = 256 * 1024;
 /// Input bytes after which progress is reported even if they made no chunk of output.
@@ -42,9 +42,9 @@ pub struct Decoded {
 /// Progress counts bytes of input.
 ///
 /// # Errors
-/// - [`ErrorKind::Refused`] with code `virtual-size` as soon as the output passes the limit, or
-///   `nested-compression` for a container within a container;
-/// - [`ErrorKind::Unsupported`] with code `compression` for xz and zstd;
+/// - [`ErrorKind::Refused`] with code `virtual-size` as soon as the output passes the limit,
+///   `nested-compression` for a container within a container, or `decoder-memory` for an xz or zstd
+///   file that was packed with a larger window than is accepted;
 /// - [`ErrorKind::Corrupt`] with code `truncated`, `corrupt-stream` or `trailing-garbage`, each
 ///   with the byte offset in the input;
 /// - those of reading and writing, and [`ErrorKind::Cancelled`].
@@ -62,8 +62,9 @@ pub fn decode_to_staging<S: Source + Sync + ?Sized>(
     let bytes = match compression {
         None => copy(input, &output, control)?,
         Some(Compression::Gzip) => gzip::decode(input, &output, control)?,
-        Some(Compression::Bzip2) => sequential::<bzip2::Stream, S>(input, &output, control)?,
-        Some(other) => return Err(unsupported(other)),
+        Some(Compression::Bzip2) => bzip2::decode(input, &output, control)?,
+        Some(Compression::Xz) => sequential::<xz::Stream, S>(input, &output, control)?,
+        Some(Compression::Zstd) => sequential::<zstd::Frame, S>(input, &output, control)?,
     };
     output.finish(bytes)?;
     Ok(Decoded {
@@ -111,18 +112,6 @@ fn sequential<C: Codec, S: Source + Sync + ?Sized>(
     )
 }
 
-fn unsupported(found: Compression) -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        "compression",
-        format!("{found} compression is not supported, only gzip and bzip2"),
-    )
-    .with_hint(format!(
-        "unpack the file with `{}` and upload the result, or its gzip",
-        found.unpack_command()
-    ))
-}
-
 /// The error for `compression` that is not valid at byte `offset`.
 pub(crate) fn corrupt(compression: Compression, why: &str, offset: u64) -> Error {
     Error::new(
@@ -164,20 +153,25 @@ pub(crate) struct Step {
     pub(crate) end: bool,
 }
 
-/// Why a [`Codec`] cannot go on, and how much of its input it had taken by then.
-pub(crate) struct Fault {
-    pub(crate) consumed: usize,
-    pub(crate) why: String,
+/// Why a [`Codec`] cannot go on.
+pub(crate) enum Fault {
+    /// The stream is not valid, as was seen after so many bytes of the input.
+    Damaged { consumed: usize, why: String },
+    /// Decoding would take more memory than is given; and what to do.
+    Memory { why: String, hint: &'static str },
 }
 
 /// The decoder of a single compressed stream.
 pub(crate) trait Codec {
     /// What the stream is of.
     const COMPRESSION: Compression;
-    /// How each stream begins.
-    const MAGIC: &'static [u8];
+    /// Zeros may follow a stream, in multiples of so many bytes; 0 if none may.
+    const PADDING: u64;
 
     fn new() -> Self;
+
+    /// Whether a stream begins with `head`, which has [`DETECT_LEN`] bytes or all that are left.
+    fn begins(head: &[u8]) -> bool;
 
     /// Decodes some of `input` into `output`.
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> std::result::Result<Step, Fault>;
@@ -236,10 +230,7 @@ impl<'s, S: Source + ?Sized, C: Codec> Streams<'s, S, C> {
         let at_end = input.is_empty();
         let step = match codec.step(input, output) {
             Ok(step) => step,
-            Err(fault) => {
-                let offset = self.input.position + fault.consumed as u64;
-                return Err(corrupt(C::COMPRESSION, &fault.why, offset));
-            }
+            Err(fault) => return Err(self.stopped(fault)),
         };
         self.input.consume(step.consumed);
         if step.end {
@@ -252,14 +243,28 @@ impl<'s, S: Source + ?Sized, C: Codec> Streams<'s, S, C> {
 
     /// Whether another stream follows.
     fn next_stream(&mut self) -> Result<bool> {
-        let head = self.input.peek(C::MAGIC.len())?;
-        if head.is_empty() {
-            return Ok(false);
+        let start = self.input.position;
+        if C::PADDING > 0 {
+            self.input.skip_zeros()?;
         }
-        if C::MAGIC.starts_with(&head[..head.len().min(C::MAGIC.len())]) {
-            return Ok(true);
+        let padding = self.input.position - start;
+        let head = self.input.peek(DETECT_LEN)?;
+        let head = &head[..head.len().min(DETECT_LEN)];
+        if !padding.is_multiple_of(C::PADDING) || !head.is_empty() && !C::begins(head) {
+            return Err(trailing_garbage(C::COMPRESSION, start));
         }
-        Err(trailing_garbage(C::COMPRESSION, self.input.position))
+        Ok(!head.is_empty())
+    }
+
+    fn stopped(&self, fault: Fault) -> Error {
+        match fault {
+            Fault::Damaged { consumed, why } => {
+                corrupt(C::COMPRESSION, &why, self.input.position + consumed as u64)
+            }
+            Fault::Memory { why, hint } => {
+                Error::new(ErrorKind::Refused, "decoder-memory", why).with_hint(hint)
+            }
+        }
     }
 }
 
@@ -303,5 +308,16 @@ impl<'s, S: Source + ?Sized> Input<'s, S> {
     fn consume(&mut self, len: usize) {
         self.start += len;
         self.position += len as u64;
+    }
+    fn skip_zeros(&mut self) -> Result<()> {
+        loop {
+            let bytes = self.peek(1)?;
+            let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+            let all = zeros == bytes.len();
+            self.consume(zeros);
+            if zeros == 0 || !all {
+                return Ok(());
+            }
+        }
     }
 }

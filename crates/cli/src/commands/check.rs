@@ -110,7 +110,7 @@ pub fn inspect(path: &Path, max_size: u64) -> anyhow::Result<Checked> {
         },
         ..Context::default()
     };
-    if let Some(compression) = input::unpackable(&mut file)? {
+    if let Some(compression) = input::compression(&mut file)? {
         context.container.layers = vec![compression.to_string()];
         let staging =
             tempfile::tempfile().context("creating a temporary file (TMPDIR says where)")?;

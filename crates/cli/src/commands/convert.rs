@@ -96,7 +96,7 @@ fn open_disk(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Image<FileSource>> {
     let refused = |error: DiskError| unusable(&args.input, &error);
-    if input::unpackable(&mut file)?.is_some() {
+    if input::compression(&mut file)?.is_some() {
         let staging = tempfile::tempfile_in(staging)
             .with_context(|| format!("creating a temporary file in {}", staging.display()))?;
         let unpacked = input::unpack(file, staging, args.max_size, steps, interrupt)?;

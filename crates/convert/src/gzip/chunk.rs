@@ -10,11 +10,11 @@ use std::ops::Range;
 use abbild_disk::Source;
 
 use super::bits::BitReader;
-use super::buffers::{Buffers, Shelf};
 use super::find::find_block;
 use super::header::{Next, Trailer, read_next, read_trailer};
 use super::inflate::{Event, Inflater, Out, Stop, Symbol, WINDOW};
 use crate::Result;
+use crate::shelf::Shelf;
 
 /// Bytes of decoded data that one chunk may hold.
 const BUDGET: usize = 8 << 20;
@@ -31,6 +31,27 @@ const OVERRUN: u64 = (1 << 20) * 8;
 const MAX_TRIES: usize = 4;
 /// What [`Out::new`] needs of the window before a chunk: place `n` of it is the symbol `256 + n`.
 const FIRST_MARKER: u16 = 256;
+
+/// All buffers of a decoder.
+pub(super) struct Buffers {
+    /// For known bytes.
+    pub(super) plain: Shelf<u8>,
+    /// For bytes and references.
+    pub(super) marked: Shelf<u16>,
+    /// For pieces of the input.
+    pub(super) input: Shelf<u8>,
+}
+
+impl Buffers {
+    /// For output buffers of `output` symbols and pieces of `input` bytes.
+    pub(super) fn new(output: usize, input: usize) -> Self {
+        Self {
+            plain: Shelf::new(output),
+            marked: Shelf::new(output),
+            input: Shelf::new(input),
+        }
+    }
+}
 
 /// Decoded data.
 pub(super) struct Piece {

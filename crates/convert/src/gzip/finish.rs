@@ -3,8 +3,7 @@
 
 use crc32fast::Hasher;
 
-use super::buffers::Buffers;
-use super::chunk::{Content, Piece};
+use super::chunk::{Buffers, Content, Piece};
 use super::header::Trailer;
 use super::inflate::WINDOW;
 use crate::Result;

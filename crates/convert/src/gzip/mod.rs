@@ -20,14 +20,12 @@
 //! random access to DNA sequences", 2019) and of Knespel and Brunst ("Rapidgzip", 2023).
 
 mod bits;
-mod buffers;
 mod chunk;
 mod find;
 mod finish;
 mod header;
 mod huffman;
 mod inflate;
-mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::thread;
@@ -36,14 +34,13 @@ use abbild_disk::Source;
 use crc32fast::Hasher;
 
 use crate::staging::Output;
+use crate::workers::{self, Queue, Results};
 use crate::{Compression, Control, Error, Result};
 use bits::BitReader;
-use buffers::Buffers;
-use chunk::{Chunk, Collector, Content, Ended, Piece, Window};
+use chunk::{Buffers, Chunk, Collector, Content, Ended, Piece, Window};
 use finish::{Known, Sum, TooFarBack};
 use header::{Next, Trailer};
 use inflate::{Inflater, Stop, WINDOW};
-use workers::{Queue, Results};
 
 /// Bytes of the file per chunk.
 const CHUNK: u64 = 1 << 20;

@@ -6,7 +6,7 @@
 //!     └───────────┴────────────┴───────────┴──────────┴──────▶ failed(reason)
 //! ```
 //!
-//! `unpacking` happens only to gzip and bzip2. Each step reads what the one before it left and
+//! `unpacking` happens only to what is compressed. Each step reads what the one before it left and
 //! writes something of its own, so an import that was interrupted begins again from the upload and
 //! ends in the same image: the canonical form depends on nothing but the content. The upload and
 //! the staging file are removed when the import ends, whichever way.

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Jobs that wait for a thread.
-pub(super) struct Queue<J> {
+pub(crate) struct Queue<J> {
     state: Mutex<State<J>>,
     changed: Condvar,
 }
@@ -29,13 +29,13 @@ impl<J> Queue<J> {
     }
 
     /// Adds a job that is begun after those already there.
-    pub(super) fn push(&self, job: J) {
+    pub(crate) fn push(&self, job: J) {
         self.lock().jobs.push_back(job);
         self.changed.notify_one();
     }
 
     /// Adds a job that is begun next.
-    pub(super) fn push_first(&self, job: J) {
+    pub(crate) fn push_first(&self, job: J) {
         self.lock().jobs.push_front(job);
         self.changed.notify_one();
     }
@@ -69,11 +69,11 @@ impl<J> Queue<J> {
 }
 
 /// The results of jobs, in the order in which they are finished.
-pub(super) struct Results<R>(Receiver<thread::Result<R>>);
+pub(crate) struct Results<R>(Receiver<thread::Result<R>>);
 
 impl<R> Results<R> {
     /// Waits for the next result. There must be a job under way.
-    pub(super) fn wait(&self) -> R {
+    pub(crate) fn wait(&self) -> R {
         match self.0.recv() {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => resume_unwind(panic),
@@ -85,7 +85,7 @@ impl<R> Results<R> {
 
 /// Runs `drive` here, and on `threads` others `work` for each job that it queues. Jobs that have
 /// not begun when `drive` returns are dropped.
-pub(super) fn with_workers<J: Send, R: Send, T>(
+pub(crate) fn with_workers<J: Send, R: Send, T>(
     threads: usize,
     work: impl Fn(J) -> R + Sync,
     drive: impl FnOnce(&Queue<J>, &Results<R>) -> T,

@@ -6,13 +6,14 @@
 use std::sync::{Mutex, PoisonError};
 
 /// Buffers of one length.
-pub(super) struct Shelf<T> {
+pub(crate) struct Shelf<T> {
     len: usize,
     spare: Mutex<Vec<Vec<T>>>,
 }
 
 impl<T: Copy + Default> Shelf<T> {
-    fn new(len: usize) -> Self {
+    /// A shelf of buffers of `len` elements.
+    pub(crate) fn new(len: usize) -> Self {
         Self {
             len,
             spare: Mutex::new(Vec::new()),
@@ -20,13 +21,13 @@ impl<T: Copy + Default> Shelf<T> {
     }
 
     /// A buffer of any content.
-    pub(super) fn take(&self) -> Vec<T> {
+    pub(crate) fn take(&self) -> Vec<T> {
         let spare = self.lock().pop();
         spare.unwrap_or_else(|| vec![T::default(); self.len])
     }
 
     /// Takes a buffer back.
-    pub(super) fn put(&self, buffer: Vec<T>) {
+    pub(crate) fn put(&self, buffer: Vec<T>) {
         if buffer.len() == self.len {
             self.lock().push(buffer);
         }
@@ -37,23 +38,22 @@ impl<T: Copy + Default> Shelf<T> {
     }
 }
 
-/// All buffers of one decoder. No more are made than are in use at the same time.
-pub(super) struct Buffers {
-    /// For known bytes.
-    pub(super) plain: Shelf<u8>,
-    /// For bytes and references.
-    pub(super) marked: Shelf<u16>,
-    /// For pieces of the input.
-    pub(super) input: Shelf<u8>,
-}
+/// Buffers of any length that are used again, with their capacity.
+#[derive(Default)]
+pub(crate) struct Spare<T>(Mutex<Vec<T>>);
 
-impl Buffers {
-    /// For output buffers of `output` symbols and pieces of `input` bytes.
-    pub(super) fn new(output: usize, input: usize) -> Self {
-        Self {
-            plain: Shelf::new(output),
-            marked: Shelf::new(output),
-            input: Shelf::new(input),
-        }
+impl<T: Default> Spare<T> {
+    /// A buffer of any content and length.
+    pub(crate) fn take(&self) -> T {
+        self.lock().pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn put(&self, buffer: T) {
+        self.lock().push(buffer);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
