@@ -111,8 +111,8 @@ pub enum AdminCommand {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The image is raw, qcow2 or VHDX, plain or compressed with gzip, bzip2, xz or zstd; the \
-    format is told by content. Nothing is modified and nothing named inside the image is opened. \
+    after_help = "The image is raw, qcow2, VHDX, VDI or VMDK, plain, in a tar archive or OVA, or \
+    compressed with gzip, bzip2, xz or zstd; the format is told by content. Nothing is modified and nothing named inside the image is opened. \
     A compressed image is unpacked into a temporary file (in TMPDIR) that disappears by itself.\n\n\
     Exit status: 0 accepted, also with warnings; 1 refused: a requirement is not met, or the file \
     is an image that is refused on purpose (a backing file, too large, an unsupported format); \
@@ -204,7 +204,8 @@ pub struct ImageRef {
     to unpack it here as well."
 )]
 pub struct UploadArgs {
-    /// Image file: raw, qcow2 or VHDX, plain or compressed with gzip, bzip2, xz or zstd
+    /// Image file: raw, qcow2, VHDX, VDI or VMDK, plain, in a tar archive or OVA, or compressed
+    /// with gzip, bzip2, xz or zstd
     pub image: PathBuf,
     /// Name of the new image
     #[arg(long)]

@@ -55,6 +55,34 @@ pub(crate) fn printable(bytes: &[u8], max: usize) -> String {
         .collect()
 }
 
+/// At most this much of a name is shown.
+const MAX_NAME: usize = 48;
+/// At most this many names are listed.
+const MAX_NAMES: usize = 6;
+
+/// A name out of an image or an archive, for a message.
+pub(crate) fn printable_name(name: &[u8]) -> String {
+    printable(name, MAX_NAME)
+}
+
+/// Names for a message, each in backticks.
+pub(crate) fn name_list<'a>(names: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut names = names.into_iter();
+    let mut list: Vec<String> = names
+        .by_ref()
+        .take(MAX_NAMES)
+        .map(|name| format!("`{}`", printable_name(name)))
+        .collect();
+    let more = names.count();
+    if more > 0 {
+        list.push(format!("{more} more"));
+    }
+    match list.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => list.concat(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +103,16 @@ mod tests {
     fn text_of_an_image_is_made_harmless() {
         assert_eq!(printable(b"a\x1b[2Jb\xff\0c", 46), "a?[2Jb?");
         assert_eq!(printable(b"abcdef", 3), "abc");
+    }
+
+    #[test]
+    fn lists_of_names_are_short_and_read_well() {
+        let list = |names: &[&str]| name_list(names.iter().map(|name| name.as_bytes()));
+        assert_eq!(list(&[]), "");
+        assert_eq!(list(&["a"]), "`a`");
+        assert_eq!(list(&["a", "b", "c\n"]), "`a`, `b` and `c?`");
+        let many = list(&["n"; 9]);
+        assert!(many.ends_with("`n` and 3 more"), "{many}");
+        assert_eq!(list(&["x".repeat(99).as_str()]).len(), 50);
     }
 }

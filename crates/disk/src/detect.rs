@@ -8,7 +8,7 @@
 //! that is.
 
 use crate::bytes::{has, printable};
-use crate::{Error, ErrorKind, Format, Result, Source, partition, qcow2, vhdx};
+use crate::{Error, ErrorKind, Format, Result, Source, partition, qcow2, tar, vdi, vhdx, vmdk};
 
 /// Bytes of the file's beginning that are looked at: the farthest signature, that of btrfs, is at
 /// 64 KiB + 64.
@@ -44,6 +44,8 @@ const fn foreign(
 }
 
 const CONVERT: &str = "convert it: `qemu-img convert -O qcow2 IMAGE NEW.qcow2`";
+const ESX: &str = "in the directory of the disk's descriptor, the small text file NAME.vmdk, make one \
+                   file of all its parts: `qemu-img convert -O qcow2 NAME.vmdk NEW.qcow2`";
 const EXTRACT: &str = "unpack it and use the disk image inside";
 const INSTALL: &str = "this is an installation medium: install it into a virtual machine and use \
                        that machine's disk, or look for the distribution's cloud image";
@@ -107,15 +109,19 @@ const CONTAINERS: &[Foreign] = &[
         b"conectix",
         "convert it: `qemu-img convert -f vpc -O qcow2 IMAGE NEW.qcow2`",
     ),
-    foreign("vdi", "a VDI image", 64, b"\x7f\x10\xda\xbe", CONVERT),
-    foreign("vmdk", "a VMDK image", 0, b"KDMV", CONVERT),
-    foreign("vmdk", "a VMDK image", 0, b"COWD", CONVERT),
     foreign(
-        "vmdk",
-        "a VMDK descriptor, which names the files that hold the data,",
+        "vmdk-cowd",
+        "a part of a VMDK image in VMware ESX' sparse format (COWD)",
         0,
-        b"# Disk DescriptorFile",
-        "where those files are, make one of them: `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+        b"COWD",
+        ESX,
+    ),
+    foreign(
+        "vmdk-sesparse",
+        "a part of a VMDK image in VMware ESX' space-efficient sparse format (seSparse)",
+        0,
+        b"\xbe\xba\xfe\xca\0\0\0\0",
+        ESX,
     ),
     foreign("qed", "a QED image", 0, b"QED\0", CONVERT),
     foreign(
@@ -155,13 +161,6 @@ const CONTAINERS: &[Foreign] = &[
     ),
     foreign("iso-9660", "an ISO 9660 image", 32_769, b"CD001", INSTALL),
     foreign("udf", "a UDF image", 32_769, b"BEA01", INSTALL),
-    foreign(
-        "tar",
-        "a tar archive (an OVA is one, too)",
-        257,
-        b"ustar",
-        "unpack it: `tar -xf IMAGE`, and use the disk image inside",
-    ),
 ];
 
 /// Signatures in the last sector.
@@ -206,11 +205,29 @@ const BARE: &[(&str, usize, &[u8])] = &[
     ("an Apple partition map", 512, b"PM\0\0"),
 ];
 
-/// Finds the format of `source`.
-///
-/// [`Format::Raw`] is the answer for whatever has a partition table, intact or not; opening it
-/// tells.
-pub(crate) fn detect<S: Source>(source: &S) -> Result<Format> {
+/// What a file turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A disk image. [`Format::Raw`] for whatever has a partition table, intact or not; opening it
+    /// tells.
+    Disk(Format),
+    /// A tar archive.
+    Tar,
+    /// The text that describes a VMDK image of several files.
+    VmdkDescriptor,
+}
+
+/// The formats that are read, except raw, by their signatures.
+const SUPPORTED: &[(Found, usize, &[u8])] = &[
+    (Found::Disk(Format::Qcow2), 0, qcow2::MAGIC),
+    (Found::Disk(Format::Vhdx), 0, vhdx::MAGIC),
+    (Found::Disk(Format::Vmdk), 0, vmdk::MAGIC),
+    (Found::Disk(Format::Vdi), vdi::MAGIC_OFFSET, vdi::MAGIC),
+    (Found::Tar, tar::MAGIC_OFFSET, tar::MAGIC),
+];
+
+/// Finds out what `source` is.
+pub(crate) fn detect<S: Source>(source: &S) -> Result<Found> {
     if source.len() == 0 {
         return Err(Error::new(
             ErrorKind::NotRecognised,
@@ -220,11 +237,14 @@ pub(crate) fn detect<S: Source>(source: &S) -> Result<Format> {
         .with_hint("the transfer that made it has failed: get the image again"));
     }
     let head = read_part(source, 0, HEAD_LEN)?;
-    if has(&head, 0, qcow2::MAGIC) {
-        return Ok(Format::Qcow2);
+    if let Some((found, ..)) = SUPPORTED
+        .iter()
+        .find(|(_, at, magic)| has(&head, *at, magic))
+    {
+        return Ok(*found);
     }
-    if has(&head, 0, vhdx::MAGIC) {
-        return Ok(Format::Vhdx);
+    if vmdk::is_descriptor(&head) {
+        return Ok(Found::VmdkDescriptor);
     }
     let footer = read_part(source, source.len().saturating_sub(512), 512)?;
     let container = CONTAINERS.iter().find(|c| has(&head, c.at, c.magic));
@@ -235,7 +255,7 @@ pub(crate) fn detect<S: Source>(source: &S) -> Result<Format> {
     match partition::read(source) {
         Err(error) if error.kind() == ErrorKind::NotRecognised => Err(no_table(source, &head)),
         Err(error) => Err(error.in_format(Format::Raw)),
-        Ok(_) => Ok(Format::Raw),
+        Ok(_) => Ok(Found::Disk(Format::Raw)),
     }
 }
 
@@ -286,7 +306,8 @@ fn no_table<S: Source>(source: &S, head: &[u8]) -> Error {
     } else {
         (
             "is of no known format",
-            "supported are qcow2 and VHDX images, and raw images with an MBR or GPT partition table",
+            "supported are qcow2, VHDX, VDI and VMDK images, and raw images with an MBR or GPT \
+             partition table",
         )
     };
     Error::new(

@@ -93,6 +93,13 @@ impl Error {
         self
     }
 
+    /// Names the part of the image, or the member of the archive, that the fault lies in.
+    #[must_use]
+    pub(crate) fn within(mut self, name: &str) -> Self {
+        self.message = format!("`{name}`: {}", self.message);
+        self
+    }
+
     /// The class of the fault.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -108,7 +115,8 @@ impl Error {
         self.format
     }
 
-    /// The byte offset in the image file, where there is one.
+    /// The byte offset in the image file, where there is one. For an image in an archive it counts
+    /// from the beginning of the member.
     pub fn offset(&self) -> Option<u64> {
         self.offset
     }

@@ -12,6 +12,10 @@ pub enum Format {
     Qcow2,
     /// Hyper-V's second virtual hard disk format.
     Vhdx,
+    /// VirtualBox' disk image.
+    Vdi,
+    /// VMware's virtual disk.
+    Vmdk,
 }
 
 impl Format {
@@ -21,6 +25,8 @@ impl Format {
             Self::Raw => "raw",
             Self::Qcow2 => "qcow2",
             Self::Vhdx => "vhdx",
+            Self::Vdi => "vdi",
+            Self::Vmdk => "vmdk",
         }
     }
 }

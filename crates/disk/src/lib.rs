@@ -10,6 +10,7 @@
 
 mod bytes;
 mod cache;
+mod codec;
 mod detect;
 mod error;
 mod extent;
@@ -20,8 +21,14 @@ pub mod qcow2;
 mod range;
 pub mod raw;
 mod source;
+mod table;
+mod tar;
+mod used;
+pub mod vdi;
 pub mod vhdx;
+pub mod vmdk;
 
+use detect::Found;
 pub use error::{Error, ErrorKind, Result};
 pub use extent::{Extent, ExtentKind};
 pub use format::Format;
@@ -108,15 +115,21 @@ pub trait Disk: Source {
 }
 
 /// An opened image of any supported format.
+///
+/// It lies in a [`Range`] of the source: all of it, or the member of a tar archive.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Image<S> {
     /// Bytes as they are, with a partition table.
-    Raw(raw::Disk<S>),
+    Raw(raw::Disk<Range<S>>),
     /// QEMU copy-on-write.
-    Qcow2(qcow2::Disk<S>),
+    Qcow2(qcow2::Disk<Range<S>>),
     /// Hyper-V's second virtual hard disk format.
-    Vhdx(vhdx::Disk<S>),
+    Vhdx(vhdx::Disk<Range<S>>),
+    /// VirtualBox' disk image.
+    Vdi(vdi::Disk<Range<S>>),
+    /// VMware's virtual disk, of one file or of the members of an archive.
+    Vmdk(vmdk::Disk<Range<S>>),
 }
 
 /// Runs `$body` on the disk inside an [`Image`].
@@ -126,6 +139,8 @@ macro_rules! each_format {
             Image::Raw($disk) => $body,
             Image::Qcow2($disk) => $body,
             Image::Vhdx($disk) => $body,
+            Image::Vdi($disk) => $body,
+            Image::Vmdk($disk) => $body,
         }
     };
 }
@@ -169,16 +184,31 @@ pub fn open<S: Source>(source: S) -> Result<Image<S>> {
 /// Opens the image in `source`, of whatever supported format.
 ///
 /// The format is found by content, never by name, and a format whose magic matches is never
-/// taken for another one.
+/// taken for another one. A tar archive, which an OVA is, is looked into: it must hold exactly one
+/// disk image.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for what is recognised but not read (its hint names the command that
 /// turns it into something that is), [`ErrorKind::NotRecognised`] for the rest, and the faults of
 /// the format itself.
 pub fn open_with<S: Source>(source: S, limits: &Limits) -> Result<Image<S>> {
-    match detect::detect(&source)? {
-        Format::Qcow2 => qcow2::Disk::open_with(source, limits).map(Image::Qcow2),
-        Format::Vhdx => vhdx::Disk::open_with(source, limits).map(Image::Vhdx),
-        Format::Raw => raw::Disk::open_with(source, limits).map(Image::Raw),
+    let whole = Range::whole(source);
+    match detect::detect(&whole)? {
+        Found::Disk(format) => Image::open_as(format, whole, limits),
+        Found::Tar => tar::open(whole, limits),
+        Found::VmdkDescriptor => Err(vmdk::lone_descriptor(&whole)),
+    }
+}
+
+impl<S: Source> Image<S> {
+    /// Opens the image of `format` in `source`.
+    fn open_as(format: Format, source: Range<S>, limits: &Limits) -> Result<Self> {
+        match format {
+            Format::Raw => raw::Disk::open_with(source, limits).map(Self::Raw),
+            Format::Qcow2 => qcow2::Disk::open_with(source, limits).map(Self::Qcow2),
+            Format::Vhdx => vhdx::Disk::open_with(source, limits).map(Self::Vhdx),
+            Format::Vdi => vdi::Disk::open_with(source, limits).map(Self::Vdi),
+            Format::Vmdk => vmdk::Disk::open_with(source, limits).map(Self::Vmdk),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A part of a source, seen as a source of its own: a partition, usually.
+//! A part of a source, seen as a source of its own: a partition, or a member of an archive.
 
 use crate::{Error, Extent, Result, Source, check_range};
 
@@ -33,6 +33,30 @@ impl<S: Source> Range<S> {
             )
             .at(offset)),
         }
+    }
+
+    /// All of `source`.
+    pub(crate) fn whole(source: S) -> Self {
+        let len = source.len();
+        Self {
+            source,
+            offset: 0,
+            len,
+        }
+    }
+
+    /// The part of this part that begins at its byte `offset` and is `len` bytes long.
+    ///
+    /// # Errors
+    /// As [`Range::new`].
+    pub(crate) fn part(self, offset: u64, len: u64) -> Result<Self> {
+        Range::new(&self, offset, len)?;
+        Ok(Self {
+            // Within this range, whose end is within the source.
+            offset: self.offset + offset,
+            len,
+            source: self.source,
+        })
     }
 
     /// Where the part begins in the source, in bytes.
@@ -78,6 +102,18 @@ mod tests {
         let extent = range.data_at(5).unwrap();
         assert_eq!((extent.offset, extent.len), (5, 15));
         assert!(range.data_at(20).is_err());
+    }
+
+    #[test]
+    fn a_part_of_a_range_counts_from_its_beginning() {
+        let bytes: Vec<u8> = (0..100).collect();
+        let whole = Range::whole(&bytes);
+        let inner = whole.part(10, 50).unwrap().part(20, 30).unwrap();
+        let mut buf = [0; 2];
+        inner.read_at(28, &mut buf).unwrap();
+        assert_eq!((buf, inner.offset()), ([58, 59], 30));
+        assert_eq!(inner.part(20, 11).unwrap_err().code(), "truncated");
+        assert!(whole.part(u64::MAX, 2).is_err());
     }
 
     #[test]

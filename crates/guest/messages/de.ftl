@@ -41,7 +41,7 @@ image-format-refused = { $code ->
        *[other] das Abbild wird nicht angenommen: { $detail }
     }
 }
-image-format-why = sicher lesbar sind nur eigenständige Abbilder im Format raw, qcow2 oder VHDX, auch komprimiert
+image-format-why = sicher lesbar sind nur eigenständige Abbilder im Format raw, qcow2, VHDX, VDI oder VMDK, auch komprimiert
 image-format-remedy-flatten = dort, wo die übrigen Dateien liegen, aus allen ein einziges Abbild machen
 image-format-remedy-repair = Abbild reparieren lassen und erneut prüfen
 image-format-remedy-hint = { $action ->

@@ -40,7 +40,7 @@ image-format-refused = { $code ->
        *[other] { $detail }
     }
 }
-image-format-why = only raw, qcow2 and VHDX images, plain or compressed, that stand on their own can be read safely
+image-format-why = only raw, qcow2, VHDX, VDI and VMDK images, plain or compressed, that stand on their own can be read safely
 image-format-remedy-flatten = where its other files are, make one image of all of them
 image-format-remedy-repair = have the image repaired, then check it again
 image-format-remedy-hint = { $hint }

@@ -35,15 +35,11 @@ mod header;
 mod map;
 mod unpack;
 
-use crate::{Extent, ExtentKind, Format, Limits, Result, Source, check_range};
+use crate::{Extent, Format, Limits, Result, Source, check_range};
 use header::Header;
 pub(crate) use header::MAGIC;
 use map::{Cell, Map};
 use unpack::Unpacker;
-
-/// How many L2 tables one extent may span. It bounds the time of one call; a longer run of the
-/// same kind comes as several extents.
-const MAX_TABLES_PER_EXTENT: usize = 256;
 
 /// An opened qcow2 image.
 ///
@@ -109,30 +105,11 @@ impl<S: Source> Source for Disk<S> {
 
     fn data_at(&self, offset: u64) -> Result<Extent> {
         check_range(offset, 1, self.len())?;
-        let mut end = offset;
-        let mut kind = ExtentKind::Zero;
-        for _ in 0..MAX_TABLES_PER_EXTENT {
-            if end == self.len() {
-                break;
-            }
-            match self.map.scan(&self.source, end, u64::MAX, |_, last, next| {
+        Extent::join(offset, self.len(), |at| {
+            let (cell, len) = self.map.scan(&self.source, at, u64::MAX, |_, last, next| {
                 last.kind() == next.kind()
-            }) {
-                Ok((cell, len)) if end == offset => {
-                    kind = cell.kind();
-                    end += len;
-                }
-                Ok((cell, len)) if cell.kind() == kind => end += len,
-                // What was found so far is right; the fault is reported where it lies.
-                Ok(_) => break,
-                Err(_) if end > offset => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Extent {
-            offset,
-            len: end - offset,
-            kind,
+            })?;
+            Ok((cell.kind(), len))
         })
     }
 }

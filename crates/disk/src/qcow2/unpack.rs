@@ -2,22 +2,17 @@
 
 use std::fmt;
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use miniz_oxide::inflate::decompress_slice_iter_to_slice;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::header::Compression;
-use crate::cache::Cache;
+use crate::codec::{Blocks, Wrapper, inflate};
 use crate::{Error, ErrorKind, Format, Result, Source, past_end};
 
 /// The largest Zstandard window that is accepted. QEMU writes at most 2 MiB, the size of the
 /// largest cluster; a larger window could not be of use.
 const MAX_WINDOW: u64 = 8 << 20;
-/// Decompressed bytes kept for small reads that follow each other.
-const CACHE_BYTES: usize = 8 << 20;
-/// The cache is not made of more entries than this, however small clusters are.
-const MAX_CACHE_ENTRIES: usize = 1024;
 /// Zstandard decoders kept for the next cluster, one per reading thread at best.
 const MAX_IDLE_DECODERS: usize = 16;
 
@@ -50,7 +45,7 @@ impl Packed {
 pub(super) struct Unpacker {
     compression: Compression,
     cluster_size: usize,
-    cache: Cache<u8>,
+    blocks: Blocks,
     idle: Mutex<Vec<FrameDecoder>>,
 }
 
@@ -68,15 +63,12 @@ impl Unpacker {
         Self {
             compression,
             cluster_size,
-            cache: Cache::new((CACHE_BYTES / cluster_size).min(MAX_CACHE_ENTRIES)),
+            blocks: Blocks::new(cluster_size),
             idle: Mutex::new(Vec::new()),
         }
     }
 
     /// Fills `buf` from byte `skip` of the cluster at `packed`.
-    ///
-    /// A whole cluster is decompressed in place; a part comes from the cache, so that a file
-    /// system's small reads do not decompress the same cluster over and over.
     pub(super) fn read<S: Source>(
         &self,
         source: &S,
@@ -84,23 +76,10 @@ impl Unpacker {
         skip: usize,
         buf: &mut [u8],
     ) -> Result<()> {
-        if buf.len() == self.cluster_size {
-            return match self.cache.get(packed.offset) {
-                Some(cluster) => {
-                    buf.copy_from_slice(&cluster);
-                    Ok(())
-                }
-                None => self.unpack(source, packed, buf),
-            };
-        }
-        let cluster = self.cache.get_or_load(packed.offset, || {
-            let mut cluster = vec![0; self.cluster_size];
-            self.unpack(source, packed, &mut cluster)?;
-            Ok::<_, Error>(Arc::from(cluster))
-        })?;
-        // The caller cuts reads at the end of a cluster.
-        buf.copy_from_slice(&cluster[skip..skip + buf.len()]);
-        Ok(())
+        self.blocks
+            .read(packed.offset, self.cluster_size, skip, buf, |out| {
+                self.unpack(source, packed, out)
+            })
     }
 
     /// Decompresses the cluster at `packed` into `out`, which is one cluster long.
@@ -111,7 +90,10 @@ impl Unpacker {
         let mut input = vec![0; present];
         source.read_at(packed.offset, &mut input)?;
         let done = match self.compression {
-            Compression::Deflate => inflate(&input, out),
+            // Bytes after the end of the stream belong to the next cluster.
+            Compression::Deflate => {
+                inflate(&input, out, Wrapper::Raw).and_then(|len| (len == out.len()).then_some(()))
+            }
             Compression::Zstd => self.unpack_zstd(&input, out),
         };
         match done {
@@ -150,14 +132,6 @@ impl Unpacker {
             idle.push(decoder);
         }
         done
-    }
-}
-
-fn inflate(input: &[u8], out: &mut [u8]) -> Option<()> {
-    // Bytes after the end of the stream belong to the next cluster, and are not looked at.
-    match decompress_slice_iter_to_slice(out, std::iter::once(input), false, true) {
-        Ok(len) if len == out.len() => Some(()),
-        _ => None,
     }
 }
 

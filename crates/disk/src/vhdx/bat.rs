@@ -2,21 +2,15 @@
 //!
 //! One entry of 64 bits per block: its state in bits 0 to 2, its place in MiB in bits 20 to 63.
 //! After each *chunk* of entries comes one for a sector bitmap, which only differencing disks have;
-//! it is skipped. The table is read in slices, which are cached within a fixed amount of memory.
-
-use std::sync::Arc;
+//! it is skipped.
 
 use super::metadata::Metadata;
 use super::region::{Region, Regions};
 use super::{MIB, fault};
-use crate::bytes::le64;
-use crate::cache::Cache;
+use crate::table::{Last, SLICE_BITS, Table, Width};
+use crate::used::Used;
 use crate::{ErrorKind, Format, Result, Source, past_end};
 
-/// log2 of the entries that are read and cached at once: 64 KiB.
-const SLICE_BITS: u32 = 13;
-/// Memory for cached slices.
-const CACHE_BYTES: usize = 8 << 20;
 /// log2 of the sectors that one sector bitmap, of 1 MiB, speaks of.
 const BITMAP_BITS: u32 = 23;
 /// The farthest place in the file that is accepted, in MiB: twice the largest virtual size.
@@ -36,8 +30,7 @@ pub(super) enum Block {
 /// The table of one image.
 #[derive(Debug)]
 pub(super) struct Bat {
-    /// Where the table lies; its length covers all entries.
-    table: Region,
+    table: Table,
     /// Where no block may lie.
     reserved: Vec<Region>,
     /// log2 of the block size.
@@ -46,11 +39,7 @@ pub(super) struct Bat {
     chunk_bits: u32,
     /// Virtual size in bytes.
     size: u64,
-    slices: Cache<u64>,
 }
-
-/// The slice that was used last, so that a walk does not ask the cache for every entry.
-type Last = Option<(u64, Arc<[u64]>)>;
 
 impl Bat {
     /// Checks that the table in its region has an entry for every block.
@@ -59,15 +48,16 @@ impl Bat {
         regions: &Regions,
         metadata: &Metadata,
     ) -> Result<Self> {
+        let chunk_bits = BITMAP_BITS + metadata.sector_bits - metadata.block_bits;
+        let last_block = (metadata.size - 1) >> metadata.block_bits;
+        let needed = last_block + (last_block >> chunk_bits) + 1;
         let bat = Self {
-            table: regions.bat,
+            table: Table::new(Format::Vhdx, regions.bat.offset, needed, Width::Eight),
             reserved: regions.reserved.clone(),
             block_bits: metadata.block_bits,
-            chunk_bits: BITMAP_BITS + metadata.sector_bits - metadata.block_bits,
+            chunk_bits,
             size: metadata.size,
-            slices: Cache::new(CACHE_BYTES >> (SLICE_BITS + 3)),
         };
-        let needed = bat.entry_of(bat.size - 1) + 1;
         if needed * 8 > regions.bat.len {
             return Err(fault(
                 ErrorKind::Corrupt,
@@ -82,7 +72,7 @@ impl Bat {
             ));
         }
         // The end of the region may be missing, but the first entry has to exist.
-        bat.load(source, 0, &mut None)?;
+        bat.table.get(source, 0, &mut None)?;
         Ok(bat)
     }
 
@@ -139,11 +129,16 @@ impl Bat {
     /// of the structures, share a byte.
     pub(super) fn verify<S: Source>(&self, source: &S) -> Result<()> {
         let file_mib = source.len().div_ceil(MIB).min(MAX_PLACE);
-        // At most 16 MiB, for a file of 128 TiB.
-        let mut used = vec![0u64; file_mib.div_ceil(64) as usize];
+        for used in Used::windows(file_mib) {
+            self.verify_window(source, used)?;
+        }
+        Ok(())
+    }
+
+    fn verify_window<S: Source>(&self, source: &S, mut used: Used) -> Result<()> {
         for region in &self.reserved {
             let end = region.offset.saturating_add(region.len);
-            mark(&mut used, region.offset / MIB, end.div_ceil(MIB));
+            used.mark(region.offset / MIB, end.div_ceil(MIB));
         }
         let mut slice = None;
         for block in 0..=(self.size - 1) >> self.block_bits {
@@ -157,11 +152,11 @@ impl Bat {
                 let wanted = usize::try_from(len).unwrap_or(usize::MAX);
                 return Err(past_end(host, wanted, source.len()).in_format(Format::Vhdx));
             }
-            if !mark(&mut used, host / MIB, (host + len).div_ceil(MIB)) {
+            if !used.mark(host / MIB, (host + len).div_ceil(MIB)) {
                 return Err(fault(
                     ErrorKind::Corrupt,
                     "block-overlap",
-                    self.table.offset + self.entry_of(guest) * 8,
+                    self.table.place(self.entry_of(guest)),
                     format!(
                         "the block of guest offset {guest} shares bytes with another one or with \
                          a table"
@@ -175,7 +170,7 @@ impl Bat {
     /// What the table says about the block of guest offset `offset`: its beginning.
     fn block<S: Source>(&self, source: &S, offset: u64, slice: &mut Last) -> Result<Block> {
         let number = self.entry_of(offset);
-        let entry = self.load(source, number, slice)?;
+        let entry = self.table.get(source, number, slice)?;
         match entry & 7 {
             // Not present, undefined, zero, unmapped; 5 is what drafts of the specification,
             // and QEMU after them, call unmapped.
@@ -187,47 +182,9 @@ impl Bat {
             _ => Err(fault(
                 ErrorKind::Corrupt,
                 "bat-entry",
-                self.table.offset + number * 8,
+                self.table.place(number),
                 format!("the BAT entry {entry:#018x} of guest offset {offset} is not valid"),
             )),
         }
     }
-
-    /// The entry `number` of the table.
-    fn load<S: Source>(&self, source: &S, number: u64, last: &mut Last) -> Result<u64> {
-        let index = number >> SLICE_BITS;
-        let within = (number & ((1 << SLICE_BITS) - 1)) as usize;
-        let slice = match last {
-            Some((held, slice)) if *held == index => slice,
-            _ => {
-                let slice = self
-                    .slices
-                    .get_or_load(index, || self.read(source, index))?;
-                &last.insert((index, slice)).1
-            }
-        };
-        // The caller asks for entries of the disk only, which the region holds.
-        Ok(slice.get(within).copied().unwrap_or(0))
-    }
-
-    /// Reads a slice of the table.
-    fn read<S: Source>(&self, source: &S, index: u64) -> Result<Arc<[u64]>> {
-        let start = index << (SLICE_BITS + 3);
-        let needed = (self.entry_of(self.size - 1) + 1) * 8;
-        let len = (1usize << (SLICE_BITS + 3)).min((needed - start) as usize);
-        let bytes = super::read_structure(source, self.table.offset + start, len)?;
-        Ok(bytes.chunks_exact(8).map(|entry| le64(entry, 0)).collect())
-    }
-}
-
-/// Marks the MiB `start .. end` as used, as far as the file goes; whether none was used before.
-fn mark(used: &mut [u64], start: u64, end: u64) -> bool {
-    let end = end.min(used.len() as u64 * 64);
-    let mut free = true;
-    for mib in start..end {
-        let (word, bit) = ((mib / 64) as usize, 1 << (mib % 64));
-        free &= used[word] & bit == 0;
-        used[word] |= bit;
-    }
-    free
 }

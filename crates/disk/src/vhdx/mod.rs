@@ -43,9 +43,6 @@ pub(crate) const MAGIC: &[u8; 8] = b"vhdxfile";
 
 /// Everything but the header lies on, and is as long as, a multiple of this.
 const MIB: u64 = 1 << 20;
-/// How many runs of neighbouring blocks one extent may span. It bounds the time of one call; a
-/// longer run of the same kind comes as several extents.
-const MAX_RUNS_PER_EXTENT: usize = 1024;
 
 /// An opened VHDX image.
 ///
@@ -147,23 +144,7 @@ impl<S: Source> Source for Disk<S> {
 
     fn data_at(&self, offset: u64) -> Result<Extent> {
         check_range(offset, 1, self.len())?;
-        let (kind, len) = self.run(offset)?;
-        let mut end = offset + len;
-        for _ in 1..MAX_RUNS_PER_EXTENT {
-            if end == self.len() {
-                break;
-            }
-            match self.run(end) {
-                Ok((next, len)) if next == kind => end += len,
-                // A fault is reported where it lies; what was found so far is right.
-                _ => break,
-            }
-        }
-        Ok(Extent {
-            offset,
-            len: end - offset,
-            kind,
-        })
+        Extent::join(offset, self.len(), |at| self.run(at))
     }
 }
 

@@ -38,7 +38,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 }
 
 /// Reads everything there is; errors are fine, panics and endless loops are not.
-fn exercise<S: Source>(disk: &impl Disk, source: &S) {
+pub fn exercise<S: Source>(disk: &impl Disk, source: &S) {
     let _ = disk.verify();
     let mut offset = 0;
     let mut extents = 0;

@@ -28,7 +28,7 @@ pub fn run(tool: &str, args: &[&str]) {
 }
 
 /// Text, noise, long zeros, short zeros and a last sector that ends no cluster.
-fn guest_content() -> Vec<u8> {
+pub fn guest_content() -> Vec<u8> {
     let mut disk = vec![0; 6 << 20];
     for (at, seed) in [(0, 1), (300_000, 2), (1 << 20, 3), (4 << 20, 4)] {
         disk[at..at + 200_000].copy_from_slice(&pattern(seed, 200_000));
@@ -43,7 +43,7 @@ fn guest_content() -> Vec<u8> {
 }
 
 /// Opens `image` and compares whole reads, small reads and extents with `expected`.
-fn compare(image: &Path, format: Format, expected: &[u8], what: &str) {
+pub fn compare(image: &Path, format: Format, expected: &[u8], what: &str) {
     let disk = open(FileSource::open(image).unwrap()).unwrap();
     assert_eq!(disk.format(), format, "{what}");
     assert_eq!(disk.virtual_size(), expected.len() as u64, "{what}");
@@ -77,7 +77,7 @@ fn compare(image: &Path, format: Format, expected: &[u8], what: &str) {
 }
 
 /// Bytes in zero extents.
-fn zero_bytes(image: &Path) -> u64 {
+pub fn zero_bytes(image: &Path) -> u64 {
     let disk = open(FileSource::open(image).unwrap()).unwrap();
     let (mut offset, mut zeros) = (0, 0);
     while offset < disk.virtual_size() {
@@ -149,7 +149,7 @@ fn create(dir: &Path, format: Format, options: &str) -> PathBuf {
 }
 
 /// Makes an image by writes, zero writes and discards, and compares it with QEMU's reading of it.
-fn compare_after_io(format: Format, options: &str) {
+pub fn compare_after_io(format: Format, options: &str) {
     let dir = tempfile::tempdir().unwrap();
     let image = create(dir.path(), format, options);
     let path = image.to_str().unwrap();
@@ -161,8 +161,10 @@ fn compare_after_io(format: Format, options: &str) {
         "write -c -P 5 6M 2M"
     };
     let mut commands = vec!["write -P 1 0 64k", "write -P 2 100k 3k", "write -P 3 1M 2M"];
-    if format == Format::Qcow2 {
+    if format == Format::Qcow2 || options.contains("zeroed_grain") {
         commands.extend(["write -z 1200k 64k", "write -z -u 1536k 128k"]);
+    }
+    if format == Format::Qcow2 {
         commands.push("discard 2M 256k");
     }
     commands.extend(["write -P 4 5000k 512", packed]);
@@ -272,5 +274,36 @@ fn vhdx_after_writes_reads_like_qemu() {
             }
         }
         compare_after_io(Format::Vhdx, "subformat=fixed");
+    }
+}
+
+#[test]
+fn every_vdi_reads_like_qemu() {
+    if !have_qemu() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let raw = dir.path().join("disk.raw");
+    let content = guest_content();
+    std::fs::write(&raw, &content).unwrap();
+    let image = dir.path().join("disk.vdi");
+    for options in ["static=off", "static=on"] {
+        let (from, to) = (raw.to_str().unwrap(), image.to_str().unwrap());
+        let args = ["convert", "-f", "raw", "-O", "vdi", "-o", options, from, to];
+        run("qemu-img", &args);
+        compare(&image, Format::Vdi, &content, options);
+        // The block at 5 MiB is empty, and what a static disk does not hold is a hole.
+        assert!(
+            zero_bytes(&image) >= 1 << 20,
+            "{options}: zeros count as data"
+        );
+    }
+}
+
+#[test]
+fn vdi_after_writes_reads_like_qemu() {
+    if have_qemu() {
+        compare_after_io(Format::Vdi, "static=off");
+        compare_after_io(Format::Vdi, "static=on");
     }
 }
