@@ -72,6 +72,29 @@ pub fn vhdx(input: &[u8]) {
     image(Sealed::new(&file), |image| matches!(image, Image::Vhdx(_)));
 }
 
+/// A VDI image.
+pub fn vdi(input: &[u8]) {
+    image(Sectors::parse(input), |image| {
+        matches!(image, Image::Vdi(_))
+    });
+}
+
+/// A VMDK image in one file.
+pub fn vmdk(input: &[u8]) {
+    image(Sectors::parse(input), |image| {
+        matches!(image, Image::Vmdk(_))
+    });
+}
+
+/// A tar archive with an image of any format in it, or the parts of a VMDK image.
+pub fn tar(input: &[u8]) {
+    let file = Sectors::parse(input);
+    let mut magic = [0; 5];
+    if file.read_at(257, &mut magic).is_ok() && &magic == b"ustar" {
+        image(file, |_| true);
+    }
+}
+
 /// A raw disk: every partition that is reported lies on it.
 pub fn partition(input: &[u8]) {
     let disk = Sectors::parse(input);

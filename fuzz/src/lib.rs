@@ -11,7 +11,7 @@ mod sealed;
 pub mod sectors;
 mod stream;
 
-pub use disk::{partition, qcow2, vhdx};
+pub use disk::{partition, qcow2, tar, vdi, vhdx, vmdk};
 pub use lvm::lvm;
 pub use stream::{bzip2, gzip, xz, zstd};
 
@@ -22,6 +22,9 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("qcow2", qcow2),
     ("vhdx", vhdx),
+    ("vdi", vdi),
+    ("vmdk", vmdk),
+    ("tar", tar),
     ("partition", partition),
     ("lvm", lvm),
     ("gzip", gzip),
