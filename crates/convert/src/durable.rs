@@ -27,6 +27,20 @@ pub(crate) fn sectors_size<D: Disk + ?Sized>(disk: &D) -> Result<u64> {
     }
 }
 
+/// Makes `file` empty.
+///
+/// One that is empty already is left alone: ext4 takes a truncation as a sign that a file is being
+/// replaced, and then begins to write all of it to the disk when it is closed.
+///
+/// # Errors
+/// Those of asking for its length and of truncating it.
+pub(crate) fn empty(file: &File) -> std::io::Result<()> {
+    match file.metadata()?.len() {
+        0 => Ok(()),
+        _ => file.set_len(0),
+    }
+}
+
 /// Waits until `file` is on the disk.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ use std::thread;
 
 use abbild_disk::Disk;
 
-use crate::durable::{flush, sectors_size};
+use crate::durable::{empty, flush, sectors_size};
 use crate::qcow2::{CLUSTER_U64, CompressionType, Header};
 use crate::ranges::Ranges;
 use crate::{Control, Error, Result, hash, pool};
@@ -104,7 +104,7 @@ pub(crate) fn write<D: Disk + Sync + ?Sized>(
 ) -> Result<Written> {
     let virtual_size = sectors_size(disk)?;
     let mut tables = Tables::new(virtual_size)?;
-    out.set_len(0).map_err(doing)?;
+    empty(out).map_err(doing)?;
     let mut packer = Packer::new(out);
     let packing = Packing {
         disk,

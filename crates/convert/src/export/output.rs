@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use crate::durable::start_writeback;
+use crate::durable::{empty, start_writeback};
 use crate::{Error, Result};
 
 /// A file that was emptied, so that what is not written reads as zeros.
@@ -16,7 +16,7 @@ pub(super) struct Output<'a> {
 impl<'a> Output<'a> {
     /// Empties `file`; `durable` says that it will be flushed in the end.
     pub(super) fn new(file: &'a File, durable: bool) -> Result<Self> {
-        file.set_len(0).map_err(doing)?;
+        empty(file).map_err(doing)?;
         Ok(Self { file, durable })
     }
 
