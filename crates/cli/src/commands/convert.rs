@@ -125,7 +125,7 @@ fn unusable(path: &Path, error: &DiskError) -> Failure {
     };
     match error.code() {
         // What `check` would say, to make the disk smaller, is not the only way here.
-        "virtual-size" | "decompressed-size" => failure.hint("--max-size raises the limit"),
+        "virtual-size" => failure.hint("--max-size raises the limit"),
         _ => failure,
     }
 }
