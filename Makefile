@@ -37,11 +37,14 @@ test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
 	cargo build --release --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/e2e/run full
 
+# Options: the groups, all if empty; see bench/run.
+BENCH ?=
 bench: ## Measure against the peers and print a table
 	@scripts/setup bench
 	$(MAKE) --no-print-directory fixtures
 	cargo build --release --locked -p abbild
-	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild bench/run
+	cargo build --release --locked -p abbild-convert --example decode
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild bench/run $(BENCH)
 
 # Options: the targets, all if empty, and how long each runs.
 TARGETS ?=

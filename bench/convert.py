@@ -1,14 +1,13 @@
 """`abbild convert` against `qemu-img convert` and `zstd`, from every format.
 
-All read the same image from memory. Before each run, untimed, the file that it writes is removed
-and everything else is on the disk, so that no run pays for the one before.
+All read the same image from memory.
 """
 
 import os
 import subprocess
 
 from abbild import BINARY, CACHE, fixture
-from measure import medians, say, seconds
+from measure import medians, say, writing
 
 CLUSTER = 65536
 GIB = 1 << 30
@@ -50,17 +49,6 @@ def write_clusters(raw, out):
         while cluster := source.read(CLUSTER):
             if cluster != zeros[: len(cluster)]:
                 target.write(cluster)
-
-
-def writing(out, command):
-    """A function that runs `command`, which writes `out`, and returns its seconds."""
-
-    def run():
-        out.unlink(missing_ok=True)
-        os.sync()
-        return seconds(command, stderr=subprocess.DEVNULL)
-
-    return run
 
 
 def canonical(name, source, clusters, base):

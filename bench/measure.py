@@ -19,6 +19,18 @@ def seconds(command, **options):
     return time.perf_counter() - begun
 
 
+def writing(out, command):
+    """A function that runs `command`, which writes `out`, and returns its seconds. Before, untimed,
+    `out` is removed and everything else flushed, so that no run pays for the one before."""
+
+    def run():
+        out.unlink(missing_ok=True)
+        os.sync()
+        return seconds(command, stderr=subprocess.DEVNULL)
+
+    return run
+
+
 def alternate(ours, peer, rounds=ROUNDS or 3):
     """The best time of each of two functions that return seconds."""
     pairs = [(ours(), peer()) for _ in range(rounds)]
