@@ -29,7 +29,7 @@ mod vmdk;
 use std::fmt;
 use std::fs::File;
 
-use abbild_disk::Disk;
+use abbild_disk::{Disk, Format};
 
 use crate::durable::{flush, sectors_size};
 use crate::qcow2::CompressionType;
@@ -55,15 +55,20 @@ impl Target {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Raw, Self::Qcow2, Self::Vhdx, Self::Vdi, Self::Vmdk];
 
+    /// The format that `abbild-disk` finds in such a file.
+    pub fn format(self) -> Format {
+        match self {
+            Self::Raw => Format::Raw,
+            Self::Qcow2 => Format::Qcow2,
+            Self::Vhdx => Format::Vhdx,
+            Self::Vdi => Format::Vdi,
+            Self::Vmdk => Format::Vmdk,
+        }
+    }
+
     /// The name that `qemu-img` gives the format.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
-            Self::Vhdx => "vhdx",
-            Self::Vdi => "vdi",
-            Self::Vmdk => "vmdk",
-        }
+        self.format().name()
     }
 
     /// The format of that name.

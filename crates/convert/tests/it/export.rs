@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use abbild_convert::{
     Control, ErrorKind, ExportOptions, Exported, Options, Target, encode, export,
 };
-use abbild_disk::{Disk, FileSource};
+use abbild_disk::{Disk, FileSource, Source};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -266,6 +266,45 @@ fn the_format_of_the_source_does_not_show() {
         for (kind, expected) in KINDS.into_iter().zip(&expected) {
             export_to(&source, &image, kind, 2);
             assert_eq!(digest(&image), *expected, "{kind:?} from {arguments:?}");
+        }
+    }
+}
+
+/// A disk with a partition table, without which raw would not be recognised.
+fn partitioned() -> Patched {
+    let mut sector = vec![0; 512];
+    sector[450] = 0x83;
+    sector[454..458].copy_from_slice(&2048_u32.to_le_bytes());
+    sector[458..462].copy_from_slice(&8192_u32.to_le_bytes());
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    let mut disk = mixed();
+    disk.patches.insert(0, sector);
+    disk
+}
+
+#[test]
+fn our_readers_agree_and_any_format_becomes_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, again) = (dir.path().join("image"), dir.path().join("again"));
+    let disk = partitioned();
+    let expected = KINDS.map(|kind| {
+        export_to(&disk, &again, kind, 2);
+        digest(&again)
+    });
+    let mut content = vec![0; disk.size as usize];
+    disk.read_at(0, &mut content).unwrap();
+    for from in KINDS {
+        export_to(&disk, &image, from, 2);
+        let opened = abbild_disk::open(FileSource::open(&image).unwrap()).unwrap();
+        assert_eq!(opened.format(), from.0.format());
+        assert_eq!(opened.warnings(), &[] as &[String], "{from:?}");
+        opened.verify().unwrap();
+        let mut back = vec![1; content.len()];
+        opened.read_at(0, &mut back).unwrap();
+        assert!(back == content, "{from:?}");
+        for (to, expected) in KINDS.into_iter().zip(&expected) {
+            export_to(&opened, &again, to, 2);
+            assert_eq!(digest(&again), *expected, "{from:?} to {to:?}");
         }
     }
 }
