@@ -30,7 +30,7 @@ pub enum Stage {
     Receiving,
     /// All bytes are here; a worker has not begun yet.
     Queued,
-    /// The gzip or bzip2 stream is being decompressed.
+    /// The compressed stream is being unpacked.
     Unpacking,
     /// The requirements are being checked.
     Checking,

@@ -1,4 +1,4 @@
-//! Decodes one gzip or bzip2 file into a sparse one: `decode FILE OUT`.
+//! Decodes one gzip, bzip2, xz or zstd file into a sparse one: `decode FILE OUT`.
 //! Prints the size in bytes, the layers that were removed, and the seconds.
 
 use std::error::Error;

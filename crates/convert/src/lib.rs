@@ -1,7 +1,7 @@
 //! Native-speed work on whole images: decompressing an upload, encoding the canonical image,
 //! making overlays for virtual machines, and hashing and copying files.
 //!
-//! An import uses it in this order. [`decode_to_staging`] turns a gzip or bzip2 upload into a
+//! An import uses it in this order. [`decode_to_staging`] turns a compressed upload into a
 //! sparse file and stops at the size limit. The service opens that file with `abbild-disk` and
 //! checks it. [`encode`] rewrites what the guest would see as *our* qcow2, whose bytes depend on
 //! the content alone, so that its SHA-256 can be its name. [`copy_verified`] carries that file to

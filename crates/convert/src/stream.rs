@@ -45,6 +45,8 @@ pub struct Decoded {
 /// - [`ErrorKind::Refused`] with code `virtual-size` as soon as the output passes the limit,
 ///   `nested-compression` for a container within a container, or `decoder-memory` for an xz or zstd
 ///   file that was packed with a larger window than is accepted;
+/// - [`ErrorKind::Unsupported`] with code `unsupported-stream` for an xz file with filters or checks
+///   that are not known;
 /// - [`ErrorKind::Corrupt`] with code `truncated`, `corrupt-stream` or `trailing-garbage`, each
 ///   with the byte offset in the input;
 /// - those of reading and writing, and [`ErrorKind::Cancelled`].
@@ -159,6 +161,29 @@ pub(crate) enum Fault {
     Damaged { consumed: usize, why: String },
     /// Decoding would take more memory than is given; and what to do.
     Memory { why: String, hint: &'static str },
+    /// The stream may be valid, but nobody writes such; and what to do.
+    Unsupported { why: String, hint: &'static str },
+}
+
+impl Step {
+    /// Some input was taken and nothing came of it yet.
+    pub(crate) fn taken(consumed: usize) -> Self {
+        Self {
+            consumed,
+            produced: 0,
+            end: false,
+        }
+    }
+}
+
+impl Fault {
+    /// The fault, seen in input that comes after `before` bytes.
+    pub(crate) fn after(mut self, before: usize) -> Self {
+        if let Self::Damaged { consumed, .. } = &mut self {
+            *consumed += before;
+        }
+        self
+    }
 }
 
 /// The decoder of a single compressed stream.
@@ -263,6 +288,9 @@ impl<'s, S: Source + ?Sized, C: Codec> Streams<'s, S, C> {
             }
             Fault::Memory { why, hint } => {
                 Error::new(ErrorKind::Refused, "decoder-memory", why).with_hint(hint)
+            }
+            Fault::Unsupported { why, hint } => {
+                Error::new(ErrorKind::Unsupported, "unsupported-stream", why).with_hint(hint)
             }
         }
     }

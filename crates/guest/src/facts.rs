@@ -86,7 +86,7 @@ impl<T> Fact<T> {
 /// What the caller knows of the file that the disk lies in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    /// Compression around the image, outermost first: `gzip`, `bzip2`.
+    /// Compression around the image, outermost first: `gzip`, `bzip2`, `xz` or `zstd`.
     #[serde(default)]
     pub layers: Vec<String>,
     /// Format as `qemu-img` names it; `None` if it was not recognised.

@@ -1,5 +1,5 @@
-//! Tests of the whole crate through its public functions, with `qemu-img`, `gzip` and `bzip2` as
-//! independent witnesses. `qemu-img` is required (Debian: `apt install qemu-utils`).
+//! Tests of the whole crate through its public functions, with `qemu-img` and the programs that
+//! pack files as independent witnesses. `qemu-img` is required (Debian: `apt install qemu-utils`).
 
 // Clippy knows that tests may unwrap, but not what tests call.
 #![allow(clippy::unwrap_used)]
@@ -9,4 +9,5 @@ mod export;
 mod hostile;
 mod overlay;
 mod stream;
+mod stream_xz_zstd;
 mod support;

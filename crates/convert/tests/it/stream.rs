@@ -12,7 +12,7 @@ use abbild_disk::Source;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
-use crate::support::{noise, run, text};
+use crate::support::{decode, noise, run, text};
 
 const LIMIT: u64 = 64 << 20;
 
@@ -65,15 +65,6 @@ fn options(limit: u64) -> StagingOptions {
 
 fn decode_into(out: &File, input: &[u8], limit: u64) -> Result<Decoded, Error> {
     decode_to_staging(input, out, options(limit), &Control::none())
-}
-
-fn decode(input: &[u8]) -> Result<(Vec<u8>, Decoded), Error> {
-    let out = tempfile::tempfile().unwrap();
-    let decoded = decode_into(&out, input, LIMIT)?;
-    let mut bytes = vec![0; out.metadata().unwrap().len() as usize];
-    out.read_exact_at(&mut bytes, 0).unwrap();
-    assert_eq!(decoded.bytes, bytes.len() as u64);
-    Ok((bytes, decoded))
 }
 
 /// Text, three megabytes of zeros, noise, and an odd tail.

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
+use abbild_convert::{Control, Decoded, Error, StagingOptions, decode_to_staging};
 use abbild_disk::{Disk, Extent, ExtentKind, Format, Source, check_range};
 
 pub const CLUSTER: usize = 65536;
@@ -97,6 +98,17 @@ impl Disk for Patched {
             kind: ExtentKind::Zero,
         })
     }
+}
+
+/// What `input` decodes to, which may have 64 MiB.
+pub fn decode(input: &[u8]) -> Result<(Vec<u8>, Decoded), Error> {
+    let out = tempfile::tempfile().unwrap();
+    let options = StagingOptions { limit: 64 << 20 };
+    let decoded = decode_to_staging(input, &out, options, &Control::none())?;
+    let mut bytes = vec![0; out.metadata().unwrap().len() as usize];
+    out.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(decoded.bytes, bytes.len() as u64);
+    Ok((bytes, decoded))
 }
 
 /// Bytes that do not compress; the same for the same seed.
