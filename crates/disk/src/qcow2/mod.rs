@@ -31,6 +31,7 @@
 //! Nothing is written, so reference counts are not read, and the bits that describe them
 //! (`COPIED`) are ignored.
 
+mod frame;
 mod header;
 mod map;
 mod unpack;

@@ -1,18 +1,13 @@
 //! Compressed clusters: found by an L2 entry, read, decompressed to exactly one cluster.
 
 use std::fmt;
-use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-
+use super::frame::Decoder;
 use super::header::Compression;
 use crate::codec::{Blocks, Wrapper, inflate};
 use crate::{Error, ErrorKind, Format, Result, Source, past_end};
 
-/// The largest Zstandard window that is accepted. QEMU writes at most 2 MiB, the size of the
-/// largest cluster; a larger window could not be of use.
-const MAX_WINDOW: u64 = 8 << 20;
 /// Zstandard decoders kept for the next cluster, one per reading thread at best.
 const MAX_IDLE_DECODERS: usize = 16;
 
@@ -46,7 +41,7 @@ pub(super) struct Unpacker {
     compression: Compression,
     cluster_size: usize,
     blocks: Blocks,
-    idle: Mutex<Vec<FrameDecoder>>,
+    idle: Mutex<Vec<Decoder>>,
 }
 
 impl fmt::Debug for Unpacker {
@@ -116,49 +111,17 @@ impl Unpacker {
 
     /// `None` if the frame is damaged or its content is not exactly as long as `out`.
     fn unpack_zstd(&self, input: &[u8], out: &mut [u8]) -> Option<()> {
-        let mut decoder = self
+        let idle = self
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_else(|| {
-                let mut decoder = FrameDecoder::new();
-                decoder.set_max_window_size(MAX_WINDOW);
-                decoder
-            });
-        let done = decode_frame(&mut decoder, input, out);
+            .pop();
+        let mut decoder = idle.or_else(Decoder::new)?;
+        let done = decoder.decode(input, out);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE_DECODERS {
             idle.push(decoder);
         }
         done
     }
-}
-
-fn decode_frame(decoder: &mut FrameDecoder, mut input: &[u8], out: &mut [u8]) -> Option<()> {
-    decoder.reset(&mut input).ok()?;
-    let mut filled = 0;
-    while !decoder.is_finished() {
-        // Block by block: a block is at most 128 KiB, so a bomb is seen before it unfolds.
-        decoder
-            .decode_blocks(&mut input, BlockDecodingStrategy::UptoBlocks(1))
-            .ok()?;
-        filled += drain(decoder, &mut out[filled..])?;
-    }
-    filled += drain(decoder, &mut out[filled..])?;
-    if filled != out.len() || decoder.can_collect() > 0 {
-        return None;
-    }
-    match decoder.get_checksum_from_data() {
-        Some(sum) if decoder.get_calculated_checksum() != Some(sum) => None,
-        _ => Some(()),
-    }
-}
-
-/// Moves what the decoder has finished to `out`; `None` if it is more than fits.
-fn drain(decoder: &mut FrameDecoder, out: &mut [u8]) -> Option<usize> {
-    let ready = decoder.can_collect();
-    let part = out.get_mut(..ready)?;
-    decoder.read_exact(part).ok()?;
-    Some(ready)
 }
