@@ -108,3 +108,93 @@ sshd-disabled = { $server } ist installiert, startet aber nicht mit dem System
 sshd-unclear = { $server } ist installiert; ob es mit dem System startet, ist nicht zu erkennen
 sshd-why = ohne laufenden SSH-Server führt nur die Konsole in eine Maschine
 sshd-remedy-file = Datei entfernen, die ihn abschaltet
+
+architecture-title = Prozessor
+architecture-other = die Programme sind für { $architecture }-Prozessoren
+architecture-why = Maschinen haben x86-64-Prozessoren und führen Programme für andere nicht aus
+architecture-remedy = das Image der Distribution für x86-64 (auch amd64 genannt) nehmen
+
+boot-loader-title = Bootloader
+boot-loader-none = weder ein BIOS noch eine UEFI-Firmware findet auf der Platte einen Bootloader
+boot-loader-no-fallback = UEFI-Firmware findet `{ $program }` nicht, weil unter dem Ersatznamen `EFI/BOOT/BOOTX64.EFI` nichts liegt
+boot-loader-why = die Firmware einer neuen Maschine kennt keinen Booteintrag und startet, was dort liegt, wo sie von selbst sucht
+boot-loader-remedy-install = einen Bootloader für das BIOS installieren
+boot-loader-remedy-fallback = den Bootloader unter den Ersatznamen kopieren
+
+kernel-title = Kernel
+kernel-absent = das Bootmenü startet `{ $path }`; diese Datei gibt es nicht
+kernel-initrd-absent = das Bootmenü lädt `{ $path }`; diese Datei gibt es nicht
+kernel-none = in `/boot` liegt kein Kernel
+kernel-why = ohne Kernel und Initrd kann der Bootloader das System nicht starten
+kernel-remedy = Initrd und Bootmenü neu schreiben
+
+virtio-drivers-title = Virtio-Treiber
+virtio-drivers-missing = dem Kernel { $kernel } fehlt { $drivers }
+virtio-drivers-why = Platte und Netzwerkkarte einer Maschine sind Virtio-Geräte; ohne Treiber findet sie beide nicht
+virtio-drivers-remedy = einen Kernel der Distribution installieren, der die Treiber hat
+
+initrd-drivers-title = Initrd
+initrd-drivers-one-machine = die Initrd enthält nur die Treiber der Maschine, auf der sie entstand; der für eine Virtio-Platte kann fehlen
+initrd-drivers-why = ohne Treiber für die Platte in der Initrd findet das System sein Root-Dateisystem nicht
+initrd-drivers-remedy = den Treiber in die Initrd aufnehmen und sie neu schreiben
+
+root-device-title = Root-Gerät
+root-device-absent = der Kernel bekommt `root={ $root }`; das gibt es im Image nicht
+root-device-other-name = der Kernel bekommt `root={ $root }`, aber die Platte einer Maschine heißt `/dev/vda`
+root-device-why = ein System, das sein Root-Dateisystem nicht findet, bleibt stehen, bevor man es erreichen kann
+root-device-remedy = das Root-Dateisystem im Bootmenü mit seiner UUID benennen
+
+serial-console-title = serielle Konsole
+serial-console-none = der Kernel benutzt die serielle Konsole nicht
+serial-console-why = die Rettungskonsole zeigt, was eine Maschine auf ihre serielle Schnittstelle schreibt, vom Kernel bis zur Anmeldung
+serial-console-remedy = den Kernel sie benutzen lassen
+
+static-network-title = Netzwerkkonfiguration
+static-network-address = eine feste Adresse ist eingetragen
+static-network-hardware = eine Netzwerkschnittstelle ist an die Hardware-Adresse einer einzelnen Karte gebunden
+static-network-why = eine neue Maschine hat eine andere Adresse und eine andere Netzwerkkarte und ist unter den alten nicht erreichbar
+static-network-remedy = die Konfiguration entfernen; cloud-init schreibt für jede Maschine eine eigene
+
+machine-id-title = Machine-ID
+machine-id-set = das Image enthält eine Machine-ID
+machine-id-why = alle Maschinen aus dem Image hätten dieselbe ID, die eindeutig sein muss: DHCP, Journale und D-Bus verlassen sich darauf
+machine-id-remedy = sie leeren; dann erzeugt jede Maschine beim ersten Start ihre eigene
+
+host-keys-title = SSH-Host-Keys
+host-keys-present = { $count ->
+    [1] das Image enthält einen privaten SSH-Host-Key
+   *[other] das Image enthält { $count } private SSH-Host-Keys
+}
+host-keys-why = wer das Image hat, kann sich als jede daraus erzeugte Maschine ausgeben, sofern diese keine neuen erzeugt
+host-keys-remedy = sie entfernen; cloud-init erzeugt für jede Maschine neue
+
+authorized-keys-title = hinterlegte Schlüssel
+authorized-keys-present = { $count ->
+    [1] mit einem öffentlichen Schlüssel im Image kann sich sein Besitzer anmelden
+   *[other] mit { $count } öffentlichen Schlüsseln im Image können sich ihre Besitzer anmelden
+}
+authorized-keys-why = die Besitzer dieser Schlüssel können sich auf jeder Maschine aus dem Image anmelden
+authorized-keys-remedy = die Dateien entfernen; cloud-init hinterlegt die Schlüssel, die für eine Maschine gewählt werden
+
+private-keys-title = private Schlüssel
+private-keys-present = { $count ->
+    [1] in einem Home-Verzeichnis liegt ein privater Schlüssel
+   *[other] in Home-Verzeichnissen liegen { $count } private Schlüssel
+}
+private-keys-why = wer das Image bekommt, bekommt auch die Schlüssel
+private-keys-remedy = sie entfernen und überall ersetzen, wo sie benutzt wurden
+
+sshd-port-title = SSH-Port
+sshd-port-other = der SSH-Server lauscht auf Port { $port }
+sshd-port-why = ohne weiteres Zutun wird nur Port 22 zu einer Maschine weitergeleitet
+sshd-port-remedy = ihn auf Port 22 lauschen lassen
+
+sshd-firewall-title = Firewall
+sshd-firewall-blocks = eine Firewall im Image verwirft, was hereinkommt, und lässt Port { $port } nicht durch
+sshd-firewall-why = hinter ihr ist der SSH-Server nicht erreichbar, und nur die Konsole führt in eine Maschine
+sshd-firewall-remedy = den Port durchlassen
+
+sshd-root-login-title = Root-Anmeldung
+sshd-root-login-password = root kann sich über SSH mit einem Passwort anmelden, das Teil des Images ist
+sshd-root-login-why = alle Maschinen aus dem Image haben dasselbe Passwort, und es lässt sich von außen erraten
+sshd-root-login-remedy = root nur mit einem Schlüssel hereinlassen

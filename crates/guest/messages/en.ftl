@@ -103,3 +103,93 @@ sshd-disabled = { $server } is installed but does not start on boot
 sshd-unclear = { $server } is installed, but whether it starts on boot could not be told
 sshd-why = without a running SSH server only the console leads into a machine
 sshd-remedy-file = remove the file that switches it off
+
+architecture-title = processor
+architecture-other = the programs are for { $architecture } processors
+architecture-why = machines have x86-64 processors and cannot run programs for others
+architecture-remedy = take the distribution's image for x86-64 (also called amd64)
+
+boot-loader-title = boot loader
+boot-loader-none = neither a BIOS nor UEFI firmware finds a boot loader on the disk
+boot-loader-no-fallback = UEFI firmware does not find `{ $program }`, because nothing lies under the fallback name `EFI/BOOT/BOOTX64.EFI`
+boot-loader-why = a new machine's firmware remembers no boot entry, so it starts what lies where firmware looks by itself
+boot-loader-remedy-install = install a boot loader for BIOS
+boot-loader-remedy-fallback = copy the boot loader to the fallback name
+
+kernel-title = kernel
+kernel-absent = the boot menu starts `{ $path }`, which does not exist
+kernel-initrd-absent = the boot menu loads `{ $path }`, which does not exist
+kernel-none = there is no kernel in `/boot`
+kernel-why = without its kernel and initrd the boot loader cannot start the system
+kernel-remedy = write the initrd and the boot menu anew
+
+virtio-drivers-title = virtio drivers
+virtio-drivers-missing = kernel { $kernel } has no { $drivers }
+virtio-drivers-why = a machine's disk and network card are virtio devices; without drivers it finds neither
+virtio-drivers-remedy = install a kernel of the distribution that has the drivers
+
+initrd-drivers-title = initrd
+initrd-drivers-one-machine = the initrd holds only the drivers of the machine that made it, which may not be those of a virtio disk
+initrd-drivers-why = without a driver for the disk in the initrd the system does not find its root filesystem
+initrd-drivers-remedy = have the initrd hold the driver, and write it anew
+
+root-device-title = root device
+root-device-absent = the kernel is told `root={ $root }`, which is not in the image
+root-device-other-name = the kernel is told `root={ $root }`, but the disk of a machine is called `/dev/vda`
+root-device-why = a system that does not find its root filesystem stops before it can be reached
+root-device-remedy = have the boot menu name the root filesystem by its UUID
+
+serial-console-title = serial console
+serial-console-none = the kernel does not use the serial console
+serial-console-why = the recovery console shows what a machine writes to its serial port, from the kernel to the login
+serial-console-remedy = have the kernel use it
+
+static-network-title = network configuration
+static-network-address = a fixed address is configured
+static-network-hardware = a network interface is bound to the hardware address of one card
+static-network-why = a new machine has another address and another network card, and is not reached under the old ones
+static-network-remedy = remove the configuration; cloud-init writes one for each machine
+
+machine-id-title = machine id
+machine-id-set = the image holds a machine id
+machine-id-why = all machines made from the image would have the same id, which must be unique: DHCP, journals and D-Bus rely on it
+machine-id-remedy = empty it; each machine then makes its own on its first boot
+
+host-keys-title = SSH host keys
+host-keys-present = { $count ->
+    [1] the image holds a private SSH host key
+   *[other] the image holds { $count } private SSH host keys
+}
+host-keys-why = whoever has the image can pretend to be any machine made from it, unless each makes new keys
+host-keys-remedy = remove them; cloud-init makes new ones for each machine
+
+authorized-keys-title = authorized keys
+authorized-keys-present = { $count ->
+    [1] a public key in the image lets its owner log in
+   *[other] { $count } public keys in the image let their owners log in
+}
+authorized-keys-why = the owners of these keys can log in to every machine made from the image
+authorized-keys-remedy = remove the files; cloud-init installs the keys that are chosen for a machine
+
+private-keys-title = private keys
+private-keys-present = { $count ->
+    [1] a private key lies in a home directory
+   *[other] { $count } private keys lie in home directories
+}
+private-keys-why = whoever gets the image gets the keys, too
+private-keys-remedy = remove them, and replace them where they were used
+
+sshd-port-title = SSH port
+sshd-port-other = the SSH server listens on port { $port }
+sshd-port-why = only port 22 is forwarded to a machine by default
+sshd-port-remedy = have it listen on port 22
+
+sshd-firewall-title = firewall
+sshd-firewall-blocks = a firewall in the image drops what comes in and does not admit port { $port }
+sshd-firewall-why = behind it the SSH server is not reached, and only the console leads into a machine
+sshd-firewall-remedy = admit the port
+
+sshd-root-login-title = root login
+sshd-root-login-password = root can log in over SSH with a password that is part of the image
+sshd-root-login-why = all machines made from the image have the same password, and it can be guessed from outside
+sshd-root-login-remedy = let root in with a key only

@@ -125,6 +125,18 @@ pub struct Facts {
     pub kernels: Vec<Fact<String>>,
     /// The serial console on the kernel command line, such as `ttyS0,115200`.
     pub serial_console: Option<Fact<String>>,
+    /// What the boot loader starts.
+    #[serde(default)]
+    pub boot_entry: Option<BootEntry>,
+    /// Drivers of the kernel that boots.
+    #[serde(default)]
+    pub drivers: Option<Drivers>,
+    /// What belongs to one machine or one person.
+    #[serde(default)]
+    pub identity: Identity,
+    /// Network configuration that fits one machine only.
+    #[serde(default)]
+    pub pinned_network: Vec<Fact<Pinned>>,
     /// cloud-init.
     pub cloud_init: CloudInit,
     /// Other programs that configure a guest on first boot: `cloudbase-init`, `ignition`, …
@@ -178,16 +190,114 @@ pub struct Filesystem {
     pub evidence: Evidence,
 }
 
-/// How firmware can start the image. Judged from partition types and boot code, not by booting.
+/// How firmware can start the image. Judged from what lies on the disk, not by booting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
     /// Boot code in the first sector, and with a GPT a BIOS boot partition.
     pub bios: bool,
-    /// An EFI system partition.
+    /// A program under the fallback name of UEFI, `EFI/BOOT/BOOTX64.EFI` or the like.
     pub uefi: bool,
+    /// An EFI system partition.
+    #[serde(default)]
+    pub efi_partition: bool,
+    /// Programs in the EFI system partition, as paths in it.
+    #[serde(default)]
+    pub efi_programs: Vec<String>,
+    /// The boot loader, if it is one that is known: `grub`, `systemd-boot`, …
+    #[serde(default)]
+    pub loader: Option<Fact<String>>,
     /// What was seen.
     #[serde(default)]
     pub evidence: Vec<Evidence>,
+}
+
+/// What the boot loader starts when nobody chooses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootEntry {
+    /// The kernel, if the entry names one.
+    pub kernel: Option<BootFile>,
+    /// The initrds.
+    #[serde(default)]
+    pub initrds: Vec<BootFile>,
+    /// `root=` of the kernel command line.
+    pub root: Option<RootArgument>,
+    /// The line of the boot loader's configuration.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A file that a boot loader reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootFile {
+    /// As the boot loader's configuration has it.
+    pub path: String,
+    /// Whether it is there.
+    pub present: bool,
+}
+
+/// What the kernel is told to mount as its root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootArgument {
+    /// `UUID=…`, `/dev/vda1`, …
+    pub value: String,
+    /// Whether a machine will have it.
+    pub device: Device,
+}
+
+/// Whether a machine made from the image will have a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Device {
+    /// It is a part of the image.
+    Present,
+    /// It is no part of the image.
+    Absent,
+    /// It is a part of the image, under a name that a virtio disk does not have: `/dev/sda1`.
+    OtherName,
+    /// This could not be told.
+    Unknown,
+}
+
+/// Drivers for the disk and the network card of a machine, in the kernel that boots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drivers {
+    /// Version of the kernel.
+    pub kernel: String,
+    /// Those of virtio_pci, virtio_blk and virtio_net that were found, each with the place.
+    pub found: Vec<Fact<String>>,
+    /// Those that were not.
+    pub missing: Vec<String>,
+    /// The setting by which the initrd holds only what the machine needed that made it.
+    #[serde(default)]
+    pub initrd_of_one_machine: Option<Evidence>,
+}
+
+/// What belongs to one machine or one person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Files with a machine id.
+    #[serde(default)]
+    pub machine_id: Vec<Evidence>,
+    /// Private host keys of the SSH server.
+    #[serde(default)]
+    pub host_keys: Vec<Evidence>,
+    /// Public keys that let somebody in.
+    #[serde(default)]
+    pub authorized_keys: Vec<Evidence>,
+    /// Private keys in home directories.
+    #[serde(default)]
+    pub private_keys: Vec<Evidence>,
+    /// Whether root has a password, or needs none.
+    pub root_password: Option<Fact<bool>>,
+}
+
+/// How a network configuration is tied to one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pinned {
+    /// By an address that is written down.
+    Address,
+    /// By the hardware address of a network card.
+    Hardware,
 }
 
 /// The root filesystem and why it was taken for that.
@@ -287,6 +397,9 @@ pub struct Sshd {
     pub server: Option<Fact<String>>,
     /// Whether it starts on boot. The evidence says why.
     pub enablement: Option<Fact<Enablement>>,
+    /// The firewall inside the guest that is in the way.
+    #[serde(default)]
+    pub firewall: Option<Evidence>,
     /// `Port`, if set.
     pub port: Option<Fact<String>>,
     /// `PermitRootLogin`, if set.

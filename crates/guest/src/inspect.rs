@@ -9,10 +9,12 @@ use abbild_disk::{Disk, Range, partition};
 use ext4_view::Ext4;
 
 use crate::facts::{
-    Boot, Evidence, Facts, Fault, Filesystem, Init, Mount, Partition, PartitionTable, Root,
+    Evidence, Facts, Fault, Filesystem, Init, Mount, Partition, PartitionTable, Root,
 };
 use crate::fs::{self, Tree, superblock};
-use crate::probe::{cloud_init, cmdline, fstab, machine, os, sshd};
+use crate::probe::{
+    boot_entry, cloud_init, cmdline, firmware, fstab, identity, machine, modules, network, os, sshd,
+};
 use crate::report::Context;
 use crate::text::clean;
 
@@ -62,7 +64,7 @@ pub(crate) fn gather<D: Disk + 'static>(disk: &Arc<D>, context: &Context) -> Fac
 fn read_table<D: Disk>(disk: &Arc<D>, facts: &mut Facts) -> Vec<Partition> {
     match partition::read(disk) {
         Ok(table) => {
-            facts.boot = boot(&table);
+            facts.boot = firmware::probe(disk, &table);
             for warning in &table.warnings {
                 facts.container.warnings.push(clean(warning));
             }
@@ -106,39 +108,6 @@ fn to_fact(partition: &partition::Partition) -> Partition {
         name: some(&partition.name),
         uuid: some(&partition.part_uuid),
         filesystem: None,
-    }
-}
-
-fn boot(table: &partition::Table) -> Boot {
-    let mut evidence = Vec::new();
-    let mut uefi = false;
-    let mut bios = table.boot_code;
-    if bios {
-        evidence.push(Evidence::offset(0).saying("boot code"));
-    }
-    // With a GPT, GRUB's first sector needs its BIOS boot partition; other loaders need the flag.
-    if table.scheme == partition::Scheme::Gpt {
-        let stage = table
-            .partitions
-            .iter()
-            .find(|partition| partition.is_bios_boot() || partition.bootable);
-        bios &= stage.is_some();
-        if let Some(stage) = stage.filter(|_| bios) {
-            evidence.push(Evidence::offset(stage.start).saying(stage.kind.name()));
-        }
-    }
-    for partition in table
-        .partitions
-        .iter()
-        .filter(|partition| partition.is_efi_system())
-    {
-        uefi = true;
-        evidence.push(Evidence::offset(partition.start).saying(partition.kind.name()));
-    }
-    Boot {
-        bios,
-        uefi,
-        evidence,
     }
 }
 
@@ -310,10 +279,16 @@ fn read_root<D: Disk + 'static>(
     let init: Option<Init> = facts.init.as_ref().map(|init| init.value);
     let command_line = cmdline::probe(&tree);
     facts.serial_console = command_line.as_ref().and_then(|line| line.serial_console());
+    facts.boot_entry = command_line
+        .as_ref()
+        .map(|line| boot_entry::probe(&tree, line, partitions));
+    facts.drivers = modules::probe(&tree, facts.boot_entry.as_ref(), &facts.kernels);
     let (cloud_init, faults) = cloud_init::probe(&tree, init, command_line.as_ref());
     facts.cloud_init = cloud_init;
     facts.faults.extend(faults);
     facts.other_agents = cloud_init::other_agents(&tree);
     facts.sshd = sshd::probe(&tree, init);
+    facts.identity = identity::probe(&tree);
+    facts.pinned_network = network::probe(&tree);
     facts.faults.extend(tree.into_faults());
 }

@@ -1,6 +1,6 @@
 //! What is inside a cloud image, and whether it meets the requirements.
 //!
-//! Facts ([`Facts`]) say what was found and where; rules turn facts into a [`Report`] of seven
+//! Facts ([`Facts`]) say what was found and where; rules turn facts into a [`Report`] of
 //! findings with evidence and remedies, in German or English.
 //!
 //! No I/O of its own and no `unsafe`: bytes come from an [`abbild_disk::Disk`], so the same code
@@ -15,6 +15,7 @@ mod inspect;
 mod messages;
 mod probe;
 mod report;
+mod rule_id;
 mod rules;
 mod text;
 mod yaml;
@@ -25,8 +26,9 @@ use abbild_disk::Disk;
 
 pub use check::{Checked, check};
 pub use facts::{
-    Boot, CloudInit, Container, Enablement, Evidence, Fact, Facts, Fault, Filesystem, Init, Mount,
-    Os, Partition, PartitionTable, Root, Sshd,
+    Boot, BootEntry, BootFile, CloudInit, Container, Device, Drivers, Enablement, Evidence, Fact,
+    Facts, Fault, Filesystem, Identity, Init, Mount, Os, Partition, PartitionTable, Pinned, Root,
+    RootArgument, Sshd,
 };
 pub use messages::{Lang, UnknownLang, render};
 pub use report::{
@@ -40,7 +42,7 @@ pub use report::{
 /// This never fails: what cannot be read becomes facts and findings.
 pub fn inspect<D: Disk + 'static>(disk: &Arc<D>, context: &Context) -> Report {
     let facts = inspect::gather(disk, context);
-    let findings = rules::check(&facts, &context.limits, &context.severities);
+    let findings = rules::check(&facts, context);
     Report {
         verdict: Verdict::over(&findings),
         findings,

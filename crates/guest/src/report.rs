@@ -1,4 +1,4 @@
-//! The verdict on an image: the facts, one finding per requirement, and what follows from them.
+//! The verdict on an image: the facts, the findings, and what follows from them.
 //!
 //! A [`Report`] is language-neutral and can be stored and read back; [`Report::to_json`] and the
 //! methods of [`Finding`] add the words of a [`Lang`]. Severity is not part of a rule's code: an
@@ -6,13 +6,12 @@
 //! *met*, *not met* or *cannot tell*, and [`Finding::outcome`] already has the severity applied.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Container, Evidence, Facts};
 use crate::messages::{self, Lang};
+pub use crate::rule_id::{RuleId, UnknownRule};
 
 /// What the caller brings to an inspection.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +22,9 @@ pub struct Context {
     pub limits: Limits,
     /// Severities changed by the operator.
     pub severities: Severities,
+    /// The date of the inspection as `2026-11-25`, if the caller has a clock. Without it, nothing
+    /// is said about dates.
+    pub today: Option<String>,
 }
 
 /// Limits of the operator.
@@ -41,83 +43,7 @@ impl Default for Limits {
     }
 }
 
-/// The permanent names of the seven requirements, in the order in which they are reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RuleId {
-    /// A Linux or BSD system is inside.
-    OperatingSystem,
-    /// The file is an image in a supported format.
-    ImageFormat,
-    /// The virtual disk is within the limit.
-    VirtualSize,
-    /// The root filesystem is ext3 or ext4.
-    RootFilesystem,
-    /// cloud-init 0.7.7 or later is installed and enabled.
-    CloudInit,
-    /// cloud-init asks ConfigDrive before NoCloud.
-    DatasourceOrder,
-    /// An SSH server is installed and starts.
-    Sshd,
-}
-
-impl RuleId {
-    /// All of them, in report order.
-    pub const ALL: [Self; 7] = [
-        Self::OperatingSystem,
-        Self::ImageFormat,
-        Self::VirtualSize,
-        Self::RootFilesystem,
-        Self::CloudInit,
-        Self::DatasourceOrder,
-        Self::Sshd,
-    ];
-
-    /// The kebab-case name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OperatingSystem => "operating-system",
-            Self::ImageFormat => "image-format",
-            Self::VirtualSize => "virtual-size",
-            Self::RootFilesystem => "root-filesystem",
-            Self::CloudInit => "cloud-init",
-            Self::DatasourceOrder => "datasource-order",
-            Self::Sshd => "sshd",
-        }
-    }
-
-    /// The severity that applies unless the operator changed it.
-    pub fn default_severity(self) -> Severity {
-        match self {
-            Self::DatasourceOrder | Self::Sshd => Severity::Warning,
-            _ => Severity::Failure,
-        }
-    }
-}
-
-impl fmt::Display for RuleId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A name that no rule has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no requirement is called `{0}`")]
-pub struct UnknownRule(String);
-
-impl FromStr for RuleId {
-    type Err = UnknownRule;
-
-    fn from_str(name: &str) -> Result<Self, UnknownRule> {
-        Self::ALL
-            .into_iter()
-            .find(|rule| rule.as_str() == name)
-            .ok_or_else(|| UnknownRule(name.to_owned()))
-    }
-}
-
-/// What it means for the image when a requirement is not met.
+/// What it means for the image when a rule is not met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -263,10 +189,10 @@ impl Remedy {
     }
 }
 
-/// How an image stands to one requirement, and why.
+/// How an image stands to one rule, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Which requirement.
+    /// Which rule.
     pub rule: RuleId,
     /// How it stands, severity applied.
     pub outcome: Outcome,
@@ -274,14 +200,14 @@ pub struct Finding {
     pub message: Message,
     /// Where, the decisive place first.
     pub evidence: Vec<Evidence>,
-    /// Why the requirement exists.
+    /// Why the rule exists.
     pub why: Message,
     /// Ways to meet it; empty if it is met.
     pub remedies: Vec<Remedy>,
 }
 
 impl Finding {
-    /// The requirement's short name in `lang`.
+    /// The rule's short name in `lang`.
     pub fn title(&self, lang: Lang) -> String {
         messages::render(lang, &Message::new(&format!("{}-title", self.rule)))
     }
@@ -291,7 +217,7 @@ impl Finding {
         messages::render(lang, &self.message)
     }
 
-    /// Why the requirement exists, in `lang`.
+    /// Why the rule exists, in `lang`.
     pub fn why(&self, lang: Lang) -> String {
         messages::render(lang, &self.why)
     }
@@ -302,7 +228,8 @@ impl Finding {
 pub struct Report {
     /// What follows from the findings.
     pub verdict: Verdict,
-    /// One per requirement, in the order of [`RuleId::ALL`].
+    /// In the order of [`RuleId::ALL`]: one for each requirement, and one for each other rule that
+    /// is not met.
     pub findings: Vec<Finding>,
     /// What was seen.
     pub facts: Facts,

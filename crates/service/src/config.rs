@@ -240,7 +240,7 @@ mod tests {
     fn the_example_file_holds_the_defaults() {
         let example = include_str!("../../../abbild.example.toml");
         let (example, defaults) = (parse(example).unwrap(), Config::default());
-        for rule in abbild_guest::RuleId::ALL {
+        for &rule in abbild_guest::RuleId::ALL {
             assert_eq!(
                 example.requirements.of(rule),
                 defaults.requirements.of(rule)

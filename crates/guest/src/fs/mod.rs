@@ -4,6 +4,7 @@
 //! and [`Tree`] is the guest's view of its files: several filesystems mounted into one tree, with
 //! symbolic links followed inside it only.
 
+pub(crate) mod fat;
 mod guard;
 pub(crate) mod superblock;
 mod tree;

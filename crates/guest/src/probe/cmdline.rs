@@ -17,6 +17,8 @@ const MAX_LOADER_CONFIG: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct CommandLine {
     arguments: Vec<String>,
+    kernel: Option<String>,
+    initrds: Vec<String>,
     evidence: Evidence,
 }
 
@@ -30,6 +32,16 @@ impl CommandLine {
         self.arguments
             .iter()
             .filter_map(move |argument| argument.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// The kernel's path, as the boot loader has it.
+    pub(crate) fn kernel(&self) -> Option<&str> {
+        self.kernel.as_deref()
+    }
+
+    /// The paths of the initrds, as the boot loader has them.
+    pub(crate) fn initrds(&self) -> &[String] {
+        &self.initrds
     }
 
     /// Where it is written.
@@ -81,19 +93,52 @@ fn keyword_line(file: &Text, keywords: &[&str], take_all: bool) -> Option<Comman
         if !keywords.contains(&keyword.as_str()) {
             return None;
         }
-        let arguments: Vec<String> = words
-            .skip(usize::from(!take_all))
-            .map(str::to_owned)
-            .collect();
+        let kernel = match take_all {
+            true => named(file, &["linux", "kernel"], number, false),
+            false => words.next().into_iter().map(str::to_owned).collect(),
+        };
+        let arguments: Vec<String> = words.map(str::to_owned).collect();
         // In Red Hat's grub.cfg the arguments are a variable, and the entries are elsewhere.
         if arguments.is_empty() {
             return None;
         }
+        let mut initrds = named(file, INITRD, number, !take_all);
+        initrds.extend(
+            arguments
+                .iter()
+                .filter_map(|argument| argument.strip_prefix("initrd="))
+                .flat_map(|paths| paths.split(','))
+                .map(str::to_owned),
+        );
         Some(CommandLine {
+            kernel: kernel.into_iter().next(),
+            initrds,
             arguments,
             evidence: file.evidence(number, line),
         })
     })
+}
+
+/// Keywords for initrds, of GRUB and of the Boot Loader Specification.
+const INITRD: &[&str] = &["initrd", "initrd16", "initrdefi"];
+
+/// The words after one of `keywords` in the entry around line `number`: up to the end of the block
+/// in a file of many entries that are blocks, else in the whole file.
+fn named(file: &Text, keywords: &[&str], number: u32, blocks: bool) -> Vec<String> {
+    let skip = if blocks { number as usize } else { 0 };
+    file.text
+        .lines()
+        .skip(skip)
+        .map(str::trim)
+        .take_while(|line| !blocks || !line.starts_with('}'))
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let keyword = words.next()?.to_ascii_lowercase();
+            keywords.contains(&keyword.as_str()).then_some(words)
+        })
+        .next()
+        .map(|words| words.map(str::to_owned).collect())
+        .unwrap_or_default()
 }
 
 /// The entry with the highest name under `/boot/loader/entries`, which boots by default.
@@ -118,6 +163,8 @@ fn default_grub(tree: &Tree) -> Option<CommandLine> {
     }
     Some(CommandLine {
         arguments,
+        kernel: None,
+        initrds: Vec::new(),
         evidence: evidence?,
     })
 }

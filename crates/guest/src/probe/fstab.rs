@@ -1,6 +1,6 @@
 //! The guest's own `/etc/fstab`: which of the image's partitions it mounts where.
 
-use crate::facts::{Evidence, Partition};
+use crate::facts::{Device, Evidence, Partition};
 use crate::fs::Tree;
 
 use super::MAX_CONFIG;
@@ -77,18 +77,36 @@ fn partition_of(device: &str, partitions: &[Partition]) -> Option<u32> {
             _ => None,
         };
     }
-    let disk = [
-        "/dev/sda",
-        "/dev/vda",
-        "/dev/xvda",
-        "/dev/hda",
-        "/dev/nvme0n1p",
-        "/dev/mmcblk0p",
-    ];
-    let number: u32 = disk
+    let number: u32 = DISKS
         .iter()
         .find_map(|disk| device.strip_prefix(disk))?
         .parse()
         .ok()?;
     find(&|partition| partition.number == number)
+}
+
+/// Names of the first disk, first the one that a virtio disk has.
+const DISKS: [&str; 6] = [
+    "/dev/vda",
+    "/dev/sda",
+    "/dev/xvda",
+    "/dev/hda",
+    "/dev/nvme0n1p",
+    "/dev/mmcblk0p",
+];
+
+/// Whether a machine made from the image will have the device that `name` stands for.
+pub(crate) fn device(name: &str, partitions: &[Partition]) -> Device {
+    let tagged = ["UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="]
+        .iter()
+        .any(|tag| name.starts_with(tag));
+    let disk = DISKS.iter().position(|disk| name.starts_with(disk));
+    match (partition_of(name, partitions), disk) {
+        (Some(_), Some(1..)) => Device::OtherName,
+        (Some(_), _) => Device::Present,
+        // A name such as `PARTUUID=…/PARTNROFF=1` or of a volume is beyond this.
+        (None, _) if name.contains("/PARTNROFF=") => Device::Unknown,
+        (None, None) if !tagged => Device::Unknown,
+        (None, _) => Device::Absent,
+    }
 }

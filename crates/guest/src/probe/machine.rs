@@ -76,16 +76,20 @@ pub(crate) fn init(tree: &Tree) -> Option<Fact<Init>> {
     seen(Init::Other, program?.path)
 }
 
+/// The version in the name of a kernel's file.
+pub(crate) fn kernel_version(name: &str) -> Option<&str> {
+    ["vmlinuz-", "vmlinux-", "Image-", "kernel-"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+}
+
 /// Kernels in `/boot`, by version, in name order.
 pub(crate) fn kernels(tree: &Tree) -> Vec<Fact<String>> {
     const MAX_KERNELS: usize = 32;
     tree.list("/boot")
         .into_iter()
         .filter_map(|name| {
-            let version = ["vmlinuz-", "vmlinux-", "Image-", "kernel-"]
-                .iter()
-                .find_map(|prefix| name.strip_prefix(prefix))?
-                .to_owned();
+            let version = kernel_version(&name)?.to_owned();
             let path = format!("/boot/{name}");
             let node = tree.stat(&path).filter(|node| node.kind == Kind::File)?;
             Some(Fact::new(clean(version), Evidence::path(clean(node.path))))

@@ -3,12 +3,18 @@
 //! Each probe asks a [`Tree`](crate::fs::Tree) and returns facts with evidence. None of them walks
 //! directories: they know where a distribution keeps what they look for.
 
+pub(crate) mod boot_entry;
 pub(crate) mod cloud_init;
 pub(crate) mod cloud_version;
 pub(crate) mod cmdline;
 pub(crate) mod datasources;
+pub(crate) mod firewall;
+pub(crate) mod firmware;
 pub(crate) mod fstab;
+pub(crate) mod identity;
 pub(crate) mod machine;
+pub(crate) mod modules;
+pub(crate) mod network;
 pub(crate) mod os;
 pub(crate) mod sshd;
 pub(crate) mod units;

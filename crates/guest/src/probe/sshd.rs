@@ -4,7 +4,7 @@ use crate::facts::{Enablement, Evidence, Fact, Init, Sshd};
 use crate::fs::{Text, Tree};
 use crate::text::clean;
 
-use super::{MAX_CONFIG, units};
+use super::{MAX_CONFIG, firewall, units};
 
 const OPENSSH: [&str; 3] = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
 const DROPBEAR: [&str; 3] = [
@@ -52,6 +52,10 @@ pub(crate) fn probe(tree: &Tree, init: Option<Init>) -> Sshd {
                 ..Sshd::default()
             };
         }
+    }
+    if sshd.server.is_some() {
+        let port = sshd.port.as_ref().map_or("22", |port| port.value.as_str());
+        sshd.firewall = firewall::probe(tree, init, port);
     }
     sshd
 }

@@ -3,7 +3,7 @@
 use super::{Judgement, Rule, remedy, unreadable};
 use crate::facts::{CloudInit as Found, Enablement, Evidence, Facts};
 use crate::probe::cloud_version::compare;
-use crate::report::{Limits, Message, Remedy, RuleId};
+use crate::report::{Context, Message, Remedy, RuleId};
 
 /// The first version whose ConfigDrive support suffices.
 const MINIMUM: &str = "0.7.7";
@@ -15,7 +15,7 @@ impl Rule for CloudInit {
         RuleId::CloudInit
     }
 
-    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+    fn judge(&self, facts: &Facts, _: &Context) -> Judgement {
         if let Some(judgement) = unreadable(facts) {
             return judgement;
         }

@@ -2,7 +2,7 @@
 
 use super::{Judgement, Rule, remedy, unreadable};
 use crate::facts::{Fact, Facts};
-use crate::report::{Limits, Message, Remedy, RuleId};
+use crate::report::{Context, Message, Remedy, RuleId};
 
 const WANTED: &str = "datasource_list: [ ConfigDrive, None ]";
 
@@ -13,7 +13,7 @@ impl Rule for DatasourceOrder {
         RuleId::DatasourceOrder
     }
 
-    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+    fn judge(&self, facts: &Facts, _: &Context) -> Judgement {
         if let Some(judgement) = unreadable(facts) {
             return judgement;
         }

@@ -7,7 +7,7 @@ use abbild_disk::{Error, ErrorKind};
 
 use super::{Judgement, Rule, remedy};
 use crate::facts::{Evidence, Facts};
-use crate::report::{Limits, Message, Place, Remedy, RuleId};
+use crate::report::{Context, Message, Place, Remedy, RuleId};
 use crate::text::clean;
 
 pub(super) struct ImageFormat;
@@ -17,7 +17,7 @@ impl Rule for ImageFormat {
         RuleId::ImageFormat
     }
 
-    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+    fn judge(&self, facts: &Facts, _: &Context) -> Judgement {
         let container = &facts.container;
         let Some(format) = &container.format else {
             return Judgement::unknown(Message::new("not-checked-no-image"));

@@ -1,35 +1,38 @@
-//! The seven requirements, one file each.
+//! The rules: the seven requirements, one file each, and [`CHECKS`], which look for what makes an
+//! image that meets them misbehave.
 //!
-//! A [`Rule`] looks at facts and nothing else, and says whether its requirement is met, what it
-//! saw, and how to meet it ([`Judgement`]). Its sentences are in `messages/*.ftl` under its id:
-//! `ID-title` and `ID-why` always, the others as the rule names them. What a requirement that is
-//! not met means for the image is decided here, in [`check`], by the operator's severities.
+//! A rule looks at facts and nothing else, and says whether it is met, what it saw, and how to meet
+//! it ([`Judgement`]). Its sentences are in `messages/*.ftl` under its id: `ID-title` and `ID-why`
+//! always, the others as the rule names them. What a rule that is not met means for the image is
+//! decided here, in [`check`], by the operator's severities.
 
+mod boot;
 mod cloud_init;
 mod datasource_order;
+mod identity;
 pub(crate) mod image_format;
 mod operating_system;
 mod remedy;
 mod root_filesystem;
+mod ssh_access;
 mod sshd;
 mod virtual_size;
 
 use crate::facts::{Evidence, Facts};
 use crate::report::{
-    Context, Finding, Limits, Message, Outcome, Remedy, Report, RuleId, Severities, Severity,
-    Verdict,
+    Context, Finding, Message, Outcome, Remedy, Report, RuleId, Severities, Severity, Verdict,
 };
 
-/// One requirement.
+/// A requirement.
 pub(crate) trait Rule {
     /// Its permanent name.
     fn id(&self) -> RuleId;
 
     /// How `facts` stand to it.
-    fn judge(&self, facts: &Facts, limits: &Limits) -> Judgement;
+    fn judge(&self, facts: &Facts, context: &Context) -> Judgement;
 }
 
-/// Whether a requirement is met.
+/// Whether a rule is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Met {
     Yes,
@@ -96,8 +99,8 @@ impl Judgement {
     }
 }
 
-/// All rules, in the order of [`RuleId::ALL`].
-const RULES: [&dyn Rule; 7] = [
+/// The requirements, in the order of [`RuleId::REQUIREMENTS`].
+const REQUIREMENTS: [&dyn Rule; 7] = [
     &operating_system::OperatingSystem,
     &image_format::ImageFormat,
     &virtual_size::VirtualSize,
@@ -107,14 +110,42 @@ const RULES: [&dyn Rule; 7] = [
     &sshd::Sshd,
 ];
 
-/// One finding per requirement.
-pub(crate) fn check(facts: &Facts, limits: &Limits, severities: &Severities) -> Vec<Finding> {
-    RULES
+/// A rule that has a say only where something is amiss.
+type Check = fn(&Facts, &Context) -> Option<Judgement>;
+
+/// The other rules, in the order of [`RuleId::ALL`].
+const CHECKS: &[(RuleId, Check)] = &[
+    (RuleId::Architecture, boot::architecture),
+    (RuleId::BootLoader, boot::boot_loader),
+    (RuleId::Kernel, boot::kernel),
+    (RuleId::VirtioDrivers, boot::virtio_drivers),
+    (RuleId::InitrdDrivers, boot::initrd_drivers),
+    (RuleId::RootDevice, boot::root_device),
+    (RuleId::SerialConsole, boot::serial_console),
+    (RuleId::StaticNetwork, identity::static_network),
+    (RuleId::MachineId, identity::machine_id),
+    (RuleId::HostKeys, identity::host_keys),
+    (RuleId::AuthorizedKeys, identity::authorized_keys),
+    (RuleId::PrivateKeys, identity::private_keys),
+    (RuleId::SshdPort, ssh_access::port),
+    (RuleId::SshdFirewall, ssh_access::firewall),
+    (RuleId::SshdRootLogin, ssh_access::root_login),
+];
+
+/// A finding per requirement, and one for each other rule that is not met.
+pub(crate) fn check(facts: &Facts, context: &Context) -> Vec<Finding> {
+    let requirements = REQUIREMENTS
         .iter()
-        .map(|rule| {
-            rule.judge(facts, limits)
-                .into_finding(rule.id(), severities)
-        })
+        .map(|rule| (rule.id(), rule.judge(facts, context)));
+    // Files that could not be read are missing to these rules, so they would be wrong about them.
+    let readable = facts.root.as_ref().is_some_and(|root| root.readable);
+    let checks = CHECKS
+        .iter()
+        .filter(|_| readable)
+        .filter_map(|(rule, check)| Some((*rule, check(facts, context)?)));
+    requirements
+        .chain(checks)
+        .map(|(rule, judgement)| judgement.into_finding(rule, &context.severities))
         .collect()
 }
 
@@ -138,14 +169,14 @@ pub(crate) fn report_refused(
     let (decisive, judgement) = match error.code() {
         "virtual-size" => (
             RuleId::VirtualSize,
-            virtual_size::refused(error, &facts, &context.limits),
+            virtual_size::refused(error, &facts, context),
         ),
         _ => (RuleId::ImageFormat, image_format::refused(error)),
     };
     let mut decisive_judgement = Some(judgement);
-    let findings: Vec<Finding> = RuleId::ALL
-        .into_iter()
-        .map(|rule| {
+    let findings: Vec<Finding> = RuleId::REQUIREMENTS
+        .iter()
+        .map(|&rule| {
             let judgement = if rule == decisive {
                 decisive_judgement.take()
             } else {

@@ -2,7 +2,7 @@
 
 use super::{Judgement, Rule, remedy};
 use crate::facts::Facts;
-use crate::report::{Limits, Message, RuleId};
+use crate::report::{Context, Message, RuleId};
 
 pub(super) struct OperatingSystem;
 
@@ -11,7 +11,7 @@ impl Rule for OperatingSystem {
         RuleId::OperatingSystem
     }
 
-    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+    fn judge(&self, facts: &Facts, _: &Context) -> Judgement {
         if let Some(os) = &facts.os {
             let name = os.name.as_deref().unwrap_or(&os.family);
             let message = match &facts.architecture {

@@ -73,6 +73,11 @@ impl Packages {
     }
 }
 
+/// Whether the system writes its boot menu with `update-grub`, as Debian and its kin do.
+pub(super) fn has_update_grub(facts: &Facts) -> bool {
+    Packages::of(facts) == Some(Packages::Apt)
+}
+
 /// Ways to install a package whose name is the same everywhere but for `arch`, Arch's name of it.
 pub(super) fn install(facts: &Facts, package: &str, arch: &str) -> Vec<Remedy> {
     let Some(packages) = Packages::of(facts) else {

@@ -2,7 +2,7 @@
 
 use super::{Judgement, Rule, remedy};
 use crate::facts::{Facts, Fault, Root};
-use crate::report::{Limits, Message, Remedy, RuleId};
+use crate::report::{Context, Message, Remedy, RuleId};
 
 pub(super) struct RootFilesystem;
 
@@ -11,7 +11,7 @@ impl Rule for RootFilesystem {
         RuleId::RootFilesystem
     }
 
-    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+    fn judge(&self, facts: &Facts, _: &Context) -> Judgement {
         if facts.container.format.is_none() {
             return Judgement::unknown(Message::new("not-checked-no-image"));
         }

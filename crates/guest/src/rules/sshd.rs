@@ -2,7 +2,7 @@
 
 use super::{Judgement, Rule, remedy, unreadable};
 use crate::facts::{Enablement, Evidence, Facts, Init};
-use crate::report::{Limits, Message, Remedy, RuleId};
+use crate::report::{Context, Message, Remedy, RuleId};
 
 pub(super) struct Sshd;
 
@@ -11,7 +11,7 @@ impl Rule for Sshd {
         RuleId::Sshd
     }
 
-    fn judge(&self, facts: &Facts, _: &Limits) -> Judgement {
+    fn judge(&self, facts: &Facts, _: &Context) -> Judgement {
         if let Some(judgement) = unreadable(facts) {
             return judgement;
         }

@@ -4,7 +4,7 @@ use abbild_disk::Error;
 
 use super::{Judgement, Rule, remedy};
 use crate::facts::{Evidence, Facts};
-use crate::report::{Limits, Message, Remedy, RuleId};
+use crate::report::{Context, Limits, Message, Remedy, RuleId};
 use crate::text::clean;
 
 pub(super) struct VirtualSize;
@@ -14,10 +14,11 @@ impl Rule for VirtualSize {
         RuleId::VirtualSize
     }
 
-    fn judge(&self, facts: &Facts, limits: &Limits) -> Judgement {
+    fn judge(&self, facts: &Facts, context: &Context) -> Judgement {
         let Some(size) = facts.container.virtual_size else {
             return Judgement::unknown(Message::new("not-checked-no-image"));
         };
+        let limits = &context.limits;
         let within = size <= limits.max_virtual_size;
         let id = if within {
             "virtual-size-within"
@@ -50,9 +51,10 @@ fn shrink(facts: &Facts, limits: &Limits) -> Remedy {
 }
 
 /// The finding on an image that was not opened because of its size.
-pub(super) fn refused(error: &Error, facts: &Facts, limits: &Limits) -> Judgement {
+pub(super) fn refused(error: &Error, facts: &Facts, context: &Context) -> Judgement {
+    let limits = &context.limits;
     if facts.container.virtual_size.is_some() {
-        return VirtualSize.judge(facts, limits);
+        return VirtualSize.judge(facts, context);
     }
     let message = Message::new("virtual-size-refused")
         .with("limit_bytes", limits.max_virtual_size.to_string())

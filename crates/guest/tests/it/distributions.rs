@@ -11,6 +11,7 @@ fn alpine() -> Guest {
         .file("bin/busybox", ELF_X86_64)
         .link("sbin/init", "/bin/busybox")
         .file("sbin/openrc", ELF_X86_64)
+        .file("boot/vmlinuz-virt", "")
         .file("etc/os-release", "NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.20.3\nPRETTY_NAME=\"Alpine Linux v3.20\"\n")
         .file("usr/bin/cloud-init", "#!/usr/bin/python3\n")
         .file("lib/apk/db/installed", "C:Q1=\nP:busybox\nV:1.36.1-r29\n\nC:Q1=\nP:cloud-init\nV:24.1.4-r0\nA:noarch\n\n")

@@ -23,6 +23,7 @@ use abbild_convert::Encoded;
 use abbild_disk::Disk;
 use abbild_guest::{Checked, Container, Context as CheckContext, Lang, Limits, Report, Verdict};
 use anyhow::{Context, bail};
+use jiff::Zoned;
 use tempfile::NamedTempFile;
 
 use crate::Service;
@@ -135,6 +136,7 @@ async fn check(
             max_virtual_size: service.config.limits.max_virtual_size,
         },
         severities: service.config.requirements.clone(),
+        today: Some(Zoned::now().date().to_string()),
     };
     let path = source.path;
     let Checked { report, disk } = blocking(move || steps::check(&path, context)).await?;
