@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use abbild_disk::{Error as DiskError, ErrorKind as DiskErrorKind, FileSource};
 use abbild_guest::{Container, Context, Lang, Limits, Report, Verdict};
 use anyhow::Context as _;
-use jiff::Zoned;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
@@ -109,7 +109,7 @@ pub fn inspect(path: &Path, max_size: u64) -> anyhow::Result<Checked> {
         limits: Limits {
             max_virtual_size: max_size,
         },
-        today: Some(Zoned::now().date().to_string()),
+        today: Some(Timestamp::now().strftime("%F").to_string()),
         ..Context::default()
     };
     if let Some(compression) = input::compression(&mut file)? {

@@ -23,7 +23,7 @@ use abbild_convert::Encoded;
 use abbild_disk::Disk;
 use abbild_guest::{Checked, Container, Context as CheckContext, Lang, Limits, Report, Verdict};
 use anyhow::{Context, bail};
-use jiff::Zoned;
+use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
 use crate::Service;
@@ -136,7 +136,7 @@ async fn check(
             max_virtual_size: service.config.limits.max_virtual_size,
         },
         severities: service.config.requirements.clone(),
-        today: Some(Zoned::now().date().to_string()),
+        today: Some(Timestamp::now().strftime("%F").to_string()),
     };
     let path = source.path;
     let Checked { report, disk } = blocking(move || steps::check(&path, context)).await?;
