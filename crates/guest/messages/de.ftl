@@ -80,8 +80,14 @@ root-filesystem-remedy-truncated = prüfen, ob die Datei vollständig ist, und s
 
 cloud-init-title = cloud-init
 cloud-init-good = Version { $version }, läuft beim Systemstart
-cloud-init-missing = cloud-init ist nicht installiert
+cloud-init-missing = weder cloud-init noch ein Programm mit gleicher Aufgabe ist installiert
 cloud-init-other = { $agent } ist installiert, cloud-init aber nicht
+cloud-init-agent = { $version ->
+    [none] { $agent }, läuft beim ersten Start
+   *[other] { $agent } { $version }, läuft beim ersten Start
+}
+cloud-init-agent-disabled = { $agent } ist installiert, läuft beim ersten Start aber nicht
+cloud-init-agent-unclear = { $agent } ist installiert; ob es beim ersten Start läuft, ist nicht zu erkennen
 cloud-init-old = Version { $version } ist zu alt; nötig ist { $minimum } oder neuer
 cloud-init-disabled = cloud-init ist installiert, läuft beim Systemstart aber nicht
 cloud-init-no-version = cloud-init ist installiert, die Version war nicht zu finden; nötig ist { $minimum } oder neuer
@@ -89,6 +95,7 @@ cloud-init-unclear = cloud-init ist installiert; ob es beim Systemstart läuft, 
 cloud-init-why = cloud-init gibt einer neuen Maschine Namen, Netz und SSH-Schlüssel
 cloud-init-remedy-file = Datei entfernen, die es abschaltet
 cloud-init-remedy-policy = Richtlinie entfernen, die es abschaltet
+cloud-init-remedy-first-boot = den nächsten Start als ersten gelten lassen
 cloud-init-remedy-command-line = Schalter aus der Kernel-Befehlszeile entfernen
 
 datasource-order-title = Datenquellen
@@ -97,8 +104,19 @@ datasource-order-no-cloud-first = NoCloud wird vor ConfigDrive gefragt: { $order
 datasource-order-no-config-drive = ConfigDrive wird nicht gefragt: { $order }
 datasource-order-built-in = keine Reihenfolge festgelegt, und von sich aus fragt cloud-init NoCloud vor ConfigDrive
 datasource-order-no-cloud-init = nicht geprüft, weil cloud-init nicht installiert ist
+datasource-order-agent = { $source ->
+    [none] { $agent } liest das ConfigDrive
+   *[other] { $agent } liest das ConfigDrive (`{ $source }`)
+}
+datasource-order-agent-elsewhere = { $source ->
+    [none] { $agent } ist nicht dafür eingerichtet, ein ConfigDrive zu lesen
+   *[other] { $agent } sucht seine Daten anderswo (`{ $source }`) und findet ein ConfigDrive nicht
+}
+datasource-order-agent-unclear = wo { $agent } seine Daten sucht, ist nicht zu erkennen
 datasource-order-why = die Daten einer Maschine kommen auf einem ConfigDrive; eine zuerst gefragte NoCloud-Quelle kann sie verdecken
 datasource-order-remedy = ConfigDrive an den Anfang stellen
+datasource-order-remedy-platform = als Plattform `openstack` einstellen, dann wird das ConfigDrive gelesen
+datasource-order-remedy-services = den Dienst für ConfigDrives an den Anfang der Metadatendienste stellen
 datasource-order-remedy-identify = Zeile entfernen, die nur eine Datenquelle zulässt
 
 sshd-title = SSH-Server

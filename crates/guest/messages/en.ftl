@@ -75,8 +75,14 @@ root-filesystem-remedy-truncated = see whether the file is complete, and transfe
 
 cloud-init-title = cloud-init
 cloud-init-good = version { $version }, runs on boot
-cloud-init-missing = cloud-init is not installed
+cloud-init-missing = neither cloud-init nor another program that does its work is installed
 cloud-init-other = { $agent } is installed, but not cloud-init
+cloud-init-agent = { $version ->
+    [none] { $agent }, runs on the first boot
+   *[other] { $agent } { $version }, runs on the first boot
+}
+cloud-init-agent-disabled = { $agent } is installed but does not run on the first boot
+cloud-init-agent-unclear = { $agent } is installed, but whether it runs on the first boot could not be told
 cloud-init-old = version { $version } is too old; { $minimum } or later is required
 cloud-init-disabled = cloud-init is installed but does not run on boot
 cloud-init-no-version = cloud-init is installed, but its version was not found; { $minimum } or later is required
@@ -84,6 +90,7 @@ cloud-init-unclear = cloud-init is installed, but whether it runs on boot could 
 cloud-init-why = cloud-init gives a new machine its name, its network and its SSH keys
 cloud-init-remedy-file = remove the file that switches it off
 cloud-init-remedy-policy = remove the policy that switches it off
+cloud-init-remedy-first-boot = make the next boot count as the first
 cloud-init-remedy-command-line = remove the switch from the kernel command line
 
 datasource-order-title = data sources
@@ -92,8 +99,19 @@ datasource-order-no-cloud-first = NoCloud is asked before ConfigDrive: { $order 
 datasource-order-no-config-drive = ConfigDrive is not asked: { $order }
 datasource-order-built-in = no order is set, and cloud-init's own asks NoCloud before ConfigDrive
 datasource-order-no-cloud-init = not checked, because cloud-init is not installed
+datasource-order-agent = { $source ->
+    [none] { $agent } reads the config drive
+   *[other] { $agent } reads the config drive (`{ $source }`)
+}
+datasource-order-agent-elsewhere = { $source ->
+    [none] { $agent } is not set up to read a config drive
+   *[other] { $agent } looks for its data elsewhere (`{ $source }`) and will not find a config drive
+}
+datasource-order-agent-unclear = where { $agent } looks for its data could not be told
 datasource-order-why = a machine's data come on a ConfigDrive; a NoCloud source that is asked first can hide them
 datasource-order-remedy = put ConfigDrive first
+datasource-order-remedy-platform = set the platform to `openstack`, which reads the config drive
+datasource-order-remedy-services = put the service for config drives first among the metadata services
 datasource-order-remedy-identify = remove the line that admits one data source only
 
 sshd-title = SSH server

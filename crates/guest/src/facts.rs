@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::cloud_facts::{Agent, CloudInit, CloudUsers, Growth, Renderers};
+
 /// Where something was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -139,9 +141,9 @@ pub struct Facts {
     pub pinned_network: Vec<Fact<Pinned>>,
     /// cloud-init.
     pub cloud_init: CloudInit,
-    /// Other programs that configure a guest on first boot: `cloudbase-init`, `ignition`, …
+    /// Other programs that set up a machine on its first boot.
     #[serde(default)]
-    pub other_agents: Vec<Fact<String>>,
+    pub agents: Vec<Agent>,
     /// The SSH server.
     pub sshd: Sshd,
     /// Why the root filesystem could not be looked into, or only in part.
@@ -371,23 +373,6 @@ pub enum Enablement {
     /// This could not be told.
     #[default]
     Unknown,
-}
-
-/// cloud-init.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CloudInit {
-    /// The program or its Python package.
-    pub installed: Option<Evidence>,
-    /// Version, as the package gives it.
-    pub version: Option<Fact<String>>,
-    /// Whether it runs on boot. The evidence says why.
-    pub enablement: Option<Fact<Enablement>>,
-    /// The effective `datasource_list`, with the file and line that set it.
-    pub datasource_list: Option<Fact<Vec<String>>>,
-    /// The account that keys are installed for.
-    pub default_user: Option<Fact<String>>,
-    /// Whether the root partition can grow on first boot, by the module or program found.
-    pub growpart: Option<Evidence>,
 }
 
 /// The SSH server.

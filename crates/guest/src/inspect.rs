@@ -13,7 +13,8 @@ use crate::facts::{
 };
 use crate::fs::{self, Tree, superblock};
 use crate::probe::{
-    boot_entry, cloud_init, cmdline, firmware, fstab, identity, machine, modules, network, os, sshd,
+    agents, boot_entry, cloud_init, cmdline, firmware, fstab, identity, machine, modules, network,
+    os, sshd,
 };
 use crate::report::Context;
 use crate::text::clean;
@@ -283,10 +284,11 @@ fn read_root<D: Disk + 'static>(
         .as_ref()
         .map(|line| boot_entry::probe(&tree, line, partitions));
     facts.drivers = modules::probe(&tree, facts.boot_entry.as_ref(), &facts.kernels);
-    let (cloud_init, faults) = cloud_init::probe(&tree, init, command_line.as_ref());
+    let os = facts.os.as_ref();
+    let (cloud_init, faults) = cloud_init::probe(&tree, init, os, command_line.as_ref());
     facts.cloud_init = cloud_init;
     facts.faults.extend(faults);
-    facts.other_agents = cloud_init::other_agents(&tree);
+    facts.agents = agents::probe(&tree, init, command_line.as_ref());
     facts.sshd = sshd::probe(&tree, init);
     facts.identity = identity::probe(&tree);
     facts.pinned_network = network::probe(&tree);

@@ -9,6 +9,7 @@
 //! printable before it becomes a fact.
 
 mod check;
+mod cloud_facts;
 mod facts;
 mod fs;
 mod inspect;
@@ -26,9 +27,9 @@ use abbild_disk::Disk;
 
 pub use check::{Checked, check};
 pub use facts::{
-    Boot, BootEntry, BootFile, CloudInit, Container, Device, Drivers, Enablement, Evidence, Fact,
-    Facts, Fault, Filesystem, Identity, Init, Mount, Os, Partition, PartitionTable, Pinned, Root,
-    RootArgument, Sshd,
+    Agent, Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Device, Drivers,
+    Enablement, Evidence, Fact, Facts, Fault, Filesystem, Growth, Identity, Init, Mount, Os,
+    Partition, PartitionTable, Pinned, Renderers, Root, RootArgument, Sshd,
 };
 pub use messages::{Lang, UnknownLang, render};
 pub use report::{

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScanError, Span};
+use saphyr_parser::{Event, Parser, Span};
 
 /// Deepest nesting followed. cloud-init's own files have five levels.
 const MAX_DEPTH: usize = 64;
@@ -27,10 +27,25 @@ pub(crate) struct Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Scalar(String),
-    /// The scalars of a list; nested items are left out.
-    List(Vec<String>),
+    List(Vec<Item>),
     /// A mapping, or an alias.
     Other,
+}
+
+/// An item of a list and the line it begins on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) line: u32,
+    /// The scalar; of a nested list its first scalar, of a mapping the value of its key `name`.
+    /// cloud-init names modules and users in these ways.
+    pub(crate) text: String,
+}
+
+/// Why a text could not be read, and the line at which that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) line: u32,
+    pub(crate) what: String,
 }
 
 /// Finds the values at `paths` (keys joined by dots, `system_info.default_user.name`) in the first
@@ -38,16 +53,18 @@ pub(crate) enum Content {
 /// parser events are spent, and taken off.
 ///
 /// # Errors
-/// One sentence with the line, if the text is no YAML or exceeds the limits. What was found before
-/// that place is lost, as it would be for cloud-init.
+/// If the text is no YAML, no mapping, or exceeds the limits. What was found before that place is
+/// lost, as it would be for cloud-init.
 pub(crate) fn find(
     text: &str,
     paths: &[&'static str],
     events: &mut usize,
-) -> Result<HashMap<&'static str, Value>, String> {
+) -> Result<HashMap<&'static str, Value>, Broken> {
     let mut parser = Parser::new_from_str(text);
+    let deepest = paths.iter().map(|path| path.split('.').count()).max();
     let mut search = Search {
         paths,
+        deepest: deepest.unwrap_or(0),
         found: HashMap::new(),
         stack: Vec::new(),
     };
@@ -55,49 +72,74 @@ pub(crate) fn find(
         *events -= 1;
         let (event, span) = match parser.next_event() {
             None => return Ok(search.found),
-            Some(next) => next.map_err(|error| sentence(&error))?,
+            Some(next) => next.map_err(|error| Broken {
+                line: line_number(error.marker().line()),
+                what: error.info().to_owned(),
+            })?,
         };
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             return Ok(search.found);
         }
         search.take(event, &span)?;
     }
-    Err(format!("the configuration has more than {EVENTS} parts"))
+    Err(Broken {
+        line: 1,
+        what: format!("the configuration has more than {EVENTS} parts"),
+    })
 }
 
-fn sentence(error: &ScanError) -> String {
-    format!("line {}: {}", error.marker().line(), error.info())
+fn line_number(line: usize) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
 }
 
 enum Level {
     /// A mapping; the key of the value that comes next, if its key has been read.
     Mapping(Option<String>),
-    /// A list, and whether its scalars are kept under a wanted path.
+    /// A list, and whether its items are kept under a wanted path.
     List(Option<&'static str>),
+    /// A list that is an item of the list at a path.
+    Entry(&'static str),
+    /// A mapping that is an item of the list at a path, with its key as above.
+    Record(&'static str, Option<String>),
 }
 
 struct Search<'a> {
     paths: &'a [&'static str],
+    /// Keys in the longest path.
+    deepest: usize,
     found: HashMap<&'static str, Value>,
     stack: Vec<Level>,
 }
 
 impl Search<'_> {
-    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), String> {
-        let line = u32::try_from(span.start.line()).unwrap_or(u32::MAX);
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Broken> {
+        let line = line_number(span.start.line());
         match event {
-            Event::Scalar(text, ..) => self.scalar(&text, line),
+            Event::Scalar(text, ..) => self.scalar(&text, line)?,
             Event::Alias(_) => {
                 self.value(line, Content::Other);
+                self.item(line, "");
                 self.after_value();
             }
             Event::MappingStart(..) => {
-                self.value(line, Content::Other);
-                self.push(Level::Mapping(None), line)?;
+                let level = match self.item(line, "") {
+                    Some(path) => Level::Record(path, None),
+                    None => {
+                        self.value(line, Content::Other);
+                        Level::Mapping(None)
+                    }
+                };
+                self.push(level, line)?;
             }
             Event::SequenceStart(..) => {
-                let wanted = self.value(line, Content::List(Vec::new()));
-                self.push(Level::List(wanted), line)?;
+                if self.stack.is_empty() {
+                    return Err(no_mapping(line));
+                }
+                let level = match self.item(line, "") {
+                    Some(path) => Level::Entry(path),
+                    None => Level::List(self.value(line, Content::List(Vec::new()))),
+                };
+                self.push(level, line)?;
             }
             Event::MappingEnd | Event::SequenceEnd => {
                 self.stack.pop();
@@ -108,38 +150,76 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn push(&mut self, level: Level, line: u32) -> Result<(), String> {
+    fn push(&mut self, level: Level, line: u32) -> Result<(), Broken> {
         if self.stack.len() >= MAX_DEPTH {
-            return Err(format!(
-                "line {line}: it is nested more than {MAX_DEPTH} deep"
-            ));
+            return Err(Broken {
+                line,
+                what: format!("it is nested more than {MAX_DEPTH} deep"),
+            });
         }
         self.stack.push(level);
         Ok(())
     }
 
-    fn scalar(&mut self, text: &str, line: u32) {
+    fn scalar(&mut self, text: &str, line: u32) -> Result<(), Broken> {
         match self.stack.last_mut() {
-            Some(Level::Mapping(key @ None)) => *key = Some(text.to_owned()),
-            Some(Level::List(Some(path))) => {
-                if let Some(Value {
-                    content: Content::List(items),
-                    ..
-                }) = self.found.get_mut(path)
-                    && items.len() < MAX_ITEMS
-                {
-                    items.push(text.to_owned());
+            // A file without content, or with comments only, is one empty scalar.
+            None if text.is_empty() || text == "~" => {}
+            None => return Err(no_mapping(line)),
+            Some(Level::Mapping(key @ None) | Level::Record(_, key @ None)) => {
+                *key = Some(text.to_owned());
+                return Ok(());
+            }
+            Some(Level::List(Some(_))) => {
+                self.item(line, text);
+            }
+            Some(Level::Entry(path)) => {
+                let path = *path;
+                self.name_item(path, text);
+            }
+            Some(Level::Record(path, Some(key))) => {
+                let (path, is_name) = (*path, key == "name");
+                if is_name {
+                    self.name_item(path, text);
                 }
             }
             _ => {
                 self.value(line, Content::Scalar(text.to_owned()));
-                self.after_value();
             }
+        }
+        self.after_value();
+        Ok(())
+    }
+
+    /// Adds an item if this is the inside of a wanted list; its path is returned then.
+    fn item(&mut self, line: u32, text: &str) -> Option<&'static str> {
+        let Some(&Level::List(Some(path))) = self.stack.last() else {
+            return None;
+        };
+        if let Some(Content::List(items)) = self.found.get_mut(path).map(|v| &mut v.content)
+            && items.len() < MAX_ITEMS
+        {
+            let text = text.to_owned();
+            items.push(Item { line, text });
+        }
+        Some(path)
+    }
+
+    /// Names the last item of a list, if it has no name yet.
+    fn name_item(&mut self, path: &'static str, text: &str) {
+        if let Some(Content::List(items)) = self.found.get_mut(path).map(|v| &mut v.content)
+            && let Some(item) = items.last_mut()
+            && item.text.is_empty()
+        {
+            text.clone_into(&mut item.text);
         }
     }
 
     /// Keeps a value if its path is wanted; the path is returned then.
     fn value(&mut self, line: u32, content: Content) -> Option<&'static str> {
+        if self.stack.len() > self.deepest {
+            return None;
+        }
         let mut keys = Vec::new();
         for level in &self.stack {
             match level {
@@ -158,7 +238,7 @@ impl Search<'_> {
     /// A value of a mapping is complete: the next scalar is a key. A complex key counts as a key
     /// that nobody wants.
     fn after_value(&mut self) {
-        if let Some(Level::Mapping(key)) = self.stack.last_mut() {
+        if let Some(Level::Mapping(key) | Level::Record(_, key)) = self.stack.last_mut() {
             *key = match key {
                 Some(_) => None,
                 None => Some(String::new()),
@@ -167,11 +247,16 @@ impl Search<'_> {
     }
 }
 
+fn no_mapping(line: u32) -> Broken {
+    let what = "it is not a mapping of keys to values".to_owned();
+    Broken { line, what }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn find(text: &str, paths: &[&'static str]) -> Result<HashMap<&'static str, Value>, String> {
+    fn find(text: &str, paths: &[&'static str]) -> Result<HashMap<&'static str, Value>, Broken> {
         super::find(text, paths, &mut EVENTS.clone())
     }
 
@@ -180,7 +265,10 @@ mod tests {
         found
             .remove("datasource_list")
             .map(|value| match value.content {
-                Content::List(items) => (value.line, items),
+                Content::List(items) => (
+                    value.line,
+                    items.into_iter().map(|item| item.text).collect(),
+                ),
                 other => panic!("{other:?}"),
             })
     }
@@ -238,6 +326,43 @@ mod tests {
     #[test]
     fn broken_yaml_names_the_line() {
         let error = find("a: 1\nb: [1, 2\nc: 3\n", &["a"]).unwrap_err();
-        assert!(error.contains("line "), "{error}");
+        assert!((2..=4).contains(&error.line), "{error:?}");
+        assert!(!error.what.is_empty());
+    }
+
+    #[test]
+    fn only_mappings_and_nothing_are_configurations() {
+        for text in ["", "# comment\n", "---\n...\n", "~\n", "a: 1\n"] {
+            assert!(find(text, &["a"]).is_ok(), "{text:?}");
+        }
+        for text in ["just text\n", "- a\n- b\n", "[a]"] {
+            assert_eq!(find(text, &["a"]).unwrap_err().line, 1, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn items_have_lines_and_the_names_of_what_is_nested_in_them() {
+        let text = "users:\n  - default\n  - name: eve\n    groups: [a, b]\n  - gecos: X\n    name: bob\n\
+            \x20 - [late, always]\n  - {}\n  - last\nz: [q]\n";
+        let found = find(text, &["users", "z"]).unwrap();
+        let Content::List(items) = &found["users"].content else {
+            panic!("{found:?}");
+        };
+        let items: Vec<_> = items
+            .iter()
+            .map(|item| (item.line, item.text.as_str()))
+            .collect();
+        assert_eq!(
+            items,
+            [
+                (2, "default"),
+                (3, "eve"),
+                (5, "bob"),
+                (7, "late"),
+                (8, ""),
+                (9, "last")
+            ]
+        );
+        assert!(matches!(&found["z"].content, Content::List(items) if items.len() == 1));
     }
 }

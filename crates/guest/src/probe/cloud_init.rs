@@ -1,17 +1,19 @@
-//! cloud-init: whether it is installed and runs, and other programs of its kind.
+//! cloud-init: whether it is installed and runs.
 //!
 //! Under systemd a generator decides on every boot. It links `cloud-init.target` into the boot
 //! unless, in this order, the kernel command line or `/etc/cloud/cloud-init.disabled` says no, or
 //! ds-identify does. The services themselves must be wanted by that target, which installing the
 //! package sees to (cloud-init's documentation, "How to disable cloud-init").
 
-use crate::facts::{CloudInit, Enablement, Evidence, Fact, Init};
+use crate::facts::{CloudInit, Enablement, Evidence, Fact, Fault, Init, Os};
 use crate::fs::Tree;
 use crate::text::clean;
 
+use super::cloud_config::Configuration;
 use super::cmdline::CommandLine;
-use super::{cloud_version, datasources, units};
-use crate::facts::Fault;
+use super::{
+    cloud_growth, cloud_problems, cloud_user, cloud_version, datasources, renderers, units,
+};
 
 const GENERATORS: [&str; 2] = [
     "/usr/lib/systemd/system-generators/cloud-init-generator",
@@ -31,22 +33,28 @@ const SCRIPTS: [&str; 2] = ["cloud-init", "cloud-init-local"];
 pub(crate) fn probe(
     tree: &Tree,
     init: Option<Init>,
+    os: Option<&Os>,
     command_line: Option<&CommandLine>,
 ) -> (CloudInit, Vec<Fault>) {
     let Some(package) = cloud_version::probe(tree) else {
         return (CloudInit::default(), Vec::new());
     };
-    let configuration = datasources::probe(tree);
-    let growpart = tree
-        .first_file(&["/usr/bin/growpart", "/usr/sbin/growpart", "/bin/growpart"])
-        .map(|node| Evidence::path(clean(node.path)));
+    let configuration = Configuration::read(tree);
+    let order = datasources::probe(tree, &configuration, command_line);
+    let growth = cloud_growth::probe(tree, init, &configuration);
     let facts = CloudInit {
         installed: Some(package.installed),
         version: package.version,
         enablement: Some(enablement(tree, init, command_line)),
-        datasource_list: configuration.datasource_list,
-        default_user: configuration.default_user,
-        growpart,
+        problems: cloud_problems::probe(tree, &configuration, &order),
+        datasource_list: order.list,
+        datasource_built_in: order.built_in,
+        datasource_overridden: order.overridden,
+        default_user: configuration.text("system_info.default_user.name"),
+        growpart: growth.tool.clone().or_else(|| growth.early.clone()),
+        users: cloud_user::probe(tree, &configuration),
+        renderers: renderers::probe(tree, init, os, &configuration),
+        growth,
     };
     (facts, configuration.faults)
 }
@@ -69,7 +77,7 @@ fn enablement(
             }
         }
     }
-    if let Some(evidence) = datasources::policy_disabled(tree) {
+    if let Some(evidence) = datasources::policy_disabled(tree, command_line) {
         return disabled(evidence);
     }
     match init {
@@ -132,43 +140,4 @@ fn systemd(tree: &Tree) -> Fact<Enablement> {
         },
         None => Fact::new(Enablement::Disabled, Evidence::path(GENERATORS[0])),
     }
-}
-
-/// Other programs that set up a guest on first boot, and where each lies.
-const AGENTS: [(&str, &[&str]); 5] = [
-    (
-        "ignition",
-        &[
-            "/usr/lib/dracut/modules.d/30ignition/ignition",
-            "/usr/bin/ignition",
-        ],
-    ),
-    ("coreos-cloudinit", &["/usr/bin/coreos-cloudinit"]),
-    (
-        "bsd-cloudinit",
-        &["/usr/local/bin/bsd-cloudinit", "/etc/rc.d/bsd-cloudinit"],
-    ),
-    ("nuageinit", &["/usr/libexec/nuageinit"]),
-    (
-        "tiny-cloud",
-        &[
-            "/usr/bin/tiny-cloud",
-            "/usr/sbin/tiny-cloud",
-            "/bin/tiny-cloud",
-        ],
-    ),
-];
-
-/// Those of [`AGENTS`] that are there.
-pub(crate) fn other_agents(tree: &Tree) -> Vec<Fact<String>> {
-    AGENTS
-        .iter()
-        .filter_map(|(name, paths)| {
-            let node = tree.first_file(paths)?;
-            Some(Fact::new(
-                (*name).to_owned(),
-                Evidence::path(clean(node.path)),
-            ))
-        })
-        .collect()
 }

@@ -38,8 +38,8 @@ pub(crate) fn probe(tree: &Tree) -> Option<Package> {
     });
     if let Some((directory, node)) = own {
         let version = stated_version(tree, &node)
-            .or_else(|| metadata_version(tree, directory))
-            .or_else(|| database_version(tree));
+            .or_else(|| metadata_version(tree, directory, "cloud-init"))
+            .or_else(|| database_version(tree, "cloud-init"));
         return Some(Package {
             installed: Evidence::path(clean(node.path)),
             version,
@@ -48,8 +48,8 @@ pub(crate) fn probe(tree: &Tree) -> Option<Package> {
     let program = tree.first_file(&PROGRAMS)?;
     let version = modules
         .iter()
-        .find_map(|directory| metadata_version(tree, directory))
-        .or_else(|| database_version(tree));
+        .find_map(|directory| metadata_version(tree, directory, "cloud-init"))
+        .or_else(|| database_version(tree, "cloud-init"));
     Some(Package {
         installed: Evidence::path(clean(program.path)),
         version,
@@ -57,9 +57,9 @@ pub(crate) fn probe(tree: &Tree) -> Option<Package> {
 }
 
 /// Directories in which Python looks for packages.
-fn module_directories(tree: &Tree) -> Vec<String> {
+pub(crate) fn module_directories(tree: &Tree) -> Vec<String> {
     let mut directories = vec!["/usr/lib/python3/dist-packages".to_owned()];
-    for base in ["/usr/lib", "/usr/local/lib", "/usr/lib64"] {
+    for base in ["/usr/lib", "/usr/local/lib", "/usr/lib64", "/usr/pkg/lib"] {
         let pythons = tree.list(base);
         for python in pythons.iter().filter(|name| name.starts_with("python")) {
             for kind in ["dist-packages", "site-packages"] {
@@ -88,11 +88,21 @@ fn stated_version(tree: &Tree, node: &Node) -> Option<Fact<String>> {
         })
 }
 
-/// `Version:` in the metadata that Python's installers leave beside a package.
-fn metadata_version(tree: &Tree, directory: &str) -> Option<Fact<String>> {
+/// `Version:` in the metadata that Python's installers leave beside `project`. They write the
+/// dashes of its name as underscores, but did not always.
+pub(crate) fn metadata_version(
+    tree: &Tree,
+    directory: &str,
+    project: &str,
+) -> Option<Fact<String>> {
     let name = tree.list(directory).into_iter().find(|name| {
-        (name.starts_with("cloud_init-") || name.starts_with("cloud-init-"))
-            && (name.ends_with(".dist-info") || name.ends_with(".egg-info"))
+        let rest = name
+            .get(..project.len())
+            .filter(|stem| stem.replace('_', "-") == project)
+            .and_then(|_| name.get(project.len()..));
+        rest.is_some_and(|rest| {
+            rest.starts_with('-') && (rest.ends_with(".dist-info") || rest.ends_with(".egg-info"))
+        })
     })?;
     let path = format!("{directory}/{name}");
     let file = match tree.stat(&path)?.kind {
@@ -107,11 +117,12 @@ fn metadata_version(tree: &Tree, directory: &str) -> Option<Fact<String>> {
     })
 }
 
-fn database_version(tree: &Tree) -> Option<Fact<String>> {
+/// What dpkg or apk say of `package`, if it is installed.
+pub(crate) fn database_version(tree: &Tree, package: &str) -> Option<Fact<String>> {
     database(
         tree,
         "/var/lib/dpkg/status",
-        "Package: cloud-init",
+        &format!("Package: {package}"),
         "Version:",
         |block| {
             block
@@ -120,9 +131,8 @@ fn database_version(tree: &Tree) -> Option<Fact<String>> {
         },
     )
     .or_else(|| {
-        database(tree, "/lib/apk/db/installed", "P:cloud-init", "V:", |_| {
-            true
-        })
+        let first = format!("P:{package}");
+        database(tree, "/lib/apk/db/installed", &first, "V:", |_| true)
     })
 }
 

@@ -28,6 +28,18 @@ impl CommandLine {
         self.values(name).last()
     }
 
+    /// Whether `name` stands there, with or without a value that means yes.
+    pub(crate) fn says(&self, name: &str) -> bool {
+        let bare = self.arguments.iter().any(|argument| argument == name);
+        let value = self.value(name);
+        value.map_or(bare, |value| !matches!(value, "" | "0" | "no" | "off"))
+    }
+
+    /// All arguments.
+    pub(crate) fn text(&self) -> String {
+        self.arguments.join(" ")
+    }
+
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.arguments
             .iter()

@@ -1,120 +1,172 @@
-//! cloud-init's configuration: which data sources it asks, in which order, and whom it creates.
+//! Which data sources cloud-init asks, and in which order.
 //!
-//! `cloud.cfg` is overridden by the files of `cloud.cfg.d` whose names end in `.cfg`, and among
-//! those the last by name wins (`cloudinit.util.read_conf_d`). A list replaces a list.
-//! `ds-identify.cfg` may name one data source, which then is the only one.
+//! From the strongest to the weakest: `ds=`, `ci.ds=` or `ci.datasource=` on the kernel command
+//! line; a `cc:` section there; `datasource:` in `ds-identify.cfg`; `datasource_list` in the
+//! configuration; the list that is built into cloud-init. The first and the third name a single
+//! source, and ds-identify then hands that and `None` to cloud-init without looking further
+//! (tools/ds-identify, `parse_cmdline_or_dmi` in cloudinit/sources and `fetch_base_config` in
+//! cloudinit/stages.py). What ds-identify finds on the machine cannot be known from an image.
 
-use crate::facts::{Evidence, Fact, Fault};
+use crate::facts::{Evidence, Fact};
 use crate::fs::{Text, Tree};
 use crate::text::clean;
 use crate::yaml::{self, Content};
 
-use super::MAX_CONFIG;
+use super::cloud_config::{Configuration, DATASOURCES};
+use super::cmdline::CommandLine;
+use super::{MAX_CONFIG, cloud_version};
 
-/// Largest file read. Scanning one long line takes time that grows faster than its length.
-const MAX_FILE: u64 = 256 << 10;
-/// Bytes read of all files together.
-const MAX_BYTES: usize = 2 << 20;
-const LIST: &str = "datasource_list";
-const USER: &str = "system_info.default_user.name";
-
-/// What the configuration says.
+/// The list in force and what it overrides.
 #[derive(Default)]
-pub(crate) struct Configuration {
-    pub(crate) datasource_list: Option<Fact<Vec<String>>>,
-    pub(crate) default_user: Option<Fact<String>>,
-    pub(crate) faults: Vec<Fault>,
+pub(crate) struct Order {
+    pub(crate) list: Option<Fact<Vec<String>>>,
+    /// Whether nothing but cloud-init itself sets it.
+    pub(crate) built_in: bool,
+    /// The lists that it overrides, the weakest first.
+    pub(crate) overridden: Vec<Fact<Vec<String>>>,
 }
 
-/// Reads the configuration in the order in which it takes effect.
-pub(crate) fn probe(tree: &Tree) -> Configuration {
-    let mut configuration = Configuration::default();
-    let directory = "/etc/cloud/cloud.cfg.d";
-    let dropins = tree
-        .list(directory)
-        .into_iter()
-        .filter(|name| name.ends_with(".cfg"))
-        .map(|name| format!("{directory}/{name}"));
-    let mut bytes = 0;
-    let mut events = yaml::EVENTS;
-    for path in std::iter::once("/etc/cloud/cloud.cfg".to_owned()).chain(dropins) {
-        let Some(file) = tree.read(&path, MAX_FILE) else {
-            continue;
+/// The order of data sources.
+pub(crate) fn probe(
+    tree: &Tree,
+    configuration: &Configuration,
+    command_line: Option<&CommandLine>,
+) -> Order {
+    let mut lists = configuration.datasource_lists.clone();
+    lists.extend(identified(tree));
+    if let Some(line) = command_line {
+        lists.extend(in_section(line));
+        lists.extend(named(line));
+    }
+    if let Some(list) = lists.pop() {
+        return Order {
+            list: Some(list),
+            built_in: false,
+            overridden: lists,
         };
-        bytes += file.text.len();
-        if bytes > MAX_BYTES {
-            let detail = format!("cloud-init's configuration has more than {MAX_BYTES} bytes");
-            configuration
-                .faults
-                .push(fault("inspection-limit", detail, &file));
-            break;
-        }
-        take(&file, &mut events, &mut configuration);
     }
-    if let Some(fact) = identified(tree) {
-        configuration.datasource_list = Some(fact);
+    Order {
+        list: built_in(tree),
+        built_in: true,
+        overridden: Vec::new(),
     }
-    configuration
 }
 
-fn take(file: &Text, events: &mut usize, configuration: &mut Configuration) {
-    let mut found = match yaml::find(&file.text, &[LIST, USER], events) {
-        Ok(found) => found,
-        Err(detail) => {
-            configuration
-                .faults
-                .push(fault("file-unreadable", detail, file));
-            return;
-        }
-    };
-    let evidence = |line: u32| {
-        let text = file.text.lines().nth(line.saturating_sub(1) as usize);
-        file.evidence(line, text.unwrap_or(""))
-    };
-    if let Some(value) = found.remove(LIST) {
-        let names = match value.content {
-            Content::List(names) => names,
-            Content::Scalar(name) => vec![name],
-            Content::Other => Vec::new(),
+/// A single source, as ds-identify writes it down.
+fn single(name: &str, evidence: Evidence) -> Fact<Vec<String>> {
+    let mut list = vec![clean(name)];
+    if !name.eq_ignore_ascii_case("None") {
+        list.push("None".to_owned());
+    }
+    Fact::new(list, evidence)
+}
+
+/// `ds=nocloud;s=http://…`: the name ends at the semicolon. `nocloud-net` is an old name.
+fn named(line: &CommandLine) -> Option<Fact<Vec<String>>> {
+    ["ds", "ci.ds", "ci.datasource"].iter().find_map(|key| {
+        let value = line.value(key)?.trim_matches(['"', '\'', '\\']);
+        let name = value.split([';', '\\']).next()?;
+        let name = match name {
+            "" => return None,
+            "nocloud-net" => "NoCloud",
+            name => name,
         };
-        configuration.datasource_list = Some(Fact::new(
-            names.iter().map(clean).collect(),
-            evidence(value.line),
-        ));
+        Some(single(name, line.evidence()))
+    })
+}
+
+/// `cc: datasource_list: [ X ] end_cc` on the kernel command line.
+fn in_section(line: &CommandLine) -> Option<Fact<Vec<String>>> {
+    let text = line.text();
+    let mut rest = text.as_str();
+    let mut sections = String::new();
+    while let Some(start) = rest.find("cc:") {
+        let after = rest.get(start + 3..)?;
+        let end = after.find("end_cc").unwrap_or(after.len());
+        sections.push_str(after.get(..end)?.trim_start());
+        sections.push('\n');
+        rest = after.get(end..)?.trim_start_matches("end_cc");
     }
-    if let Some(value) = found.remove(USER)
-        && let Content::Scalar(name) = value.content
-    {
-        configuration.default_user = Some(Fact::new(clean(name), evidence(value.line)));
+    let sections = sections
+        .replace("\\n", "\n")
+        .replace("%5B", "[")
+        .replace("%5D", "]");
+    let mut found = yaml::find(&sections, &[DATASOURCES], &mut 1000).ok()?;
+    match found.remove(DATASOURCES)?.content {
+        Content::List(items) => {
+            let names = items.iter().map(|item| clean(&item.text)).collect();
+            Some(Fact::new(names, line.evidence()))
+        }
+        _ => None,
     }
 }
 
-fn fault(code: &str, detail: String, file: &Text) -> Fault {
-    Fault {
-        code: code.to_owned(),
-        detail: clean(detail),
-        evidence: Evidence::path(clean(&file.path)),
-    }
+fn identify(tree: &Tree, key: &str) -> Option<(Text, u32, String)> {
+    let file = tree.read("/etc/cloud/ds-identify.cfg", MAX_CONFIG)?;
+    let last = file
+        .lines()
+        .filter_map(|(number, line)| {
+            let line = line.split('#').next()?;
+            let value = line
+                .trim()
+                .strip_prefix(key)?
+                .trim_start()
+                .strip_prefix(':')?;
+            let value = value.trim().trim_matches(['"', '\'']);
+            (!value.is_empty()).then(|| (number, value.to_owned()))
+        })
+        .last();
+    let (number, value) = last?;
+    Some((file, number, value))
+}
+
+fn evidence(file: &Text, number: u32) -> Evidence {
+    let line = file.text.lines().nth(number.saturating_sub(1) as usize);
+    file.evidence(number, line.unwrap_or(""))
 }
 
 /// `datasource: NAME` in ds-identify.cfg: no other data source is tried.
 fn identified(tree: &Tree) -> Option<Fact<Vec<String>>> {
-    let file = tree.read("/etc/cloud/ds-identify.cfg", MAX_CONFIG)?;
-    file.lines().find_map(|(number, line)| {
-        let name = line.strip_prefix("datasource:")?.trim();
-        if name.is_empty() {
-            return None;
-        }
-        Some(Fact::new(vec![clean(name)], file.evidence(number, line)))
-    })
+    let (file, number, name) = identify(tree, "datasource")?;
+    Some(single(&name, evidence(&file, number)))
 }
 
-/// `policy: disabled` in ds-identify.cfg: cloud-init is never started.
-pub(crate) fn policy_disabled(tree: &Tree) -> Option<Evidence> {
-    let file = tree.read("/etc/cloud/ds-identify.cfg", MAX_CONFIG)?;
-    file.lines().find_map(|(number, line)| {
-        let policy = line.strip_prefix("policy:")?.trim();
-        let word = policy.split(',').next().unwrap_or("").trim();
-        (word == "disabled").then(|| file.evidence(number, line))
-    })
+/// `policy: disabled` in ds-identify.cfg, or `ci.di.policy=disabled`: cloud-init never starts.
+pub(crate) fn policy_disabled(tree: &Tree, command_line: Option<&CommandLine>) -> Option<Evidence> {
+    let mode = |policy: &str| policy.split(',').next().unwrap_or("").trim() == "disabled";
+    if let Some((policy, line)) =
+        command_line.and_then(|line| Some((line.value("ci.di.policy")?, line)))
+    {
+        return mode(policy).then(|| line.evidence());
+    }
+    let (file, number, policy) = identify(tree, "policy")?;
+    mode(&policy).then(|| evidence(&file, number))
+}
+
+/// The list in the program's own `settings.py`.
+fn built_in(tree: &Tree) -> Option<Fact<Vec<String>>> {
+    let file = cloud_version::module_directories(tree)
+        .iter()
+        .find_map(|directory| {
+            tree.read(&format!("{directory}/cloudinit/settings.py"), MAX_CONFIG)
+        })?;
+    let (number, line) = file
+        .lines()
+        .find(|(_, line)| line.trim_start().starts_with("\"datasource_list\": ["))?;
+    let names: Vec<String> = file
+        .text
+        .lines()
+        .skip(number as usize)
+        .take(64)
+        .take_while(|line| !line.trim_start().starts_with(']'))
+        .filter_map(|line| {
+            line.trim()
+                .strip_prefix(['"', '\''])?
+                .split(['"', '\''])
+                .next()
+        })
+        .map(clean)
+        .collect();
+    let evidence = file.evidence(number, line);
+    (!names.is_empty()).then(|| Fact::new(names, evidence))
 }

@@ -105,7 +105,9 @@ fn enablement(
 
 fn systemd(tree: &Tree, unit_names: &[&str], services: &[&str]) -> Fact<Enablement> {
     for unit in unit_names {
-        if let Some(link) = units::wanted(tree, unit, &TARGETS) {
+        if let Some(link) = units::wanted(tree, unit, &TARGETS)
+            && units::socket_leads_on(tree, unit)
+        {
             return Fact::new(Enablement::Enabled, link);
         }
     }
@@ -166,13 +168,19 @@ fn preset(tree: &Tree, unit_names: &[&str]) -> Option<Evidence> {
     })
 }
 
+/// Where the configuration lies: openSUSE ships its own below `/usr`, and a file of the
+/// administrator's takes its place.
+const CONFIGURATIONS: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
+
 /// sshd_config(5): the first value of a keyword counts, drop-ins are read where `Include` stands,
 /// and what follows `Match` holds for some connections only.
 fn settings(tree: &Tree, sshd: &mut Sshd) {
-    let Some(file) = tree.read("/etc/ssh/sshd_config", MAX_CONFIG) else {
-        return;
-    };
-    take_settings(tree, &file, sshd, true);
+    let file = CONFIGURATIONS
+        .iter()
+        .find_map(|path| tree.read(path, MAX_CONFIG));
+    if let Some(file) = file {
+        take_settings(tree, &file, sshd, true);
+    }
 }
 
 fn take_settings(tree: &Tree, file: &Text, sshd: &mut Sshd, may_include: bool) {
@@ -186,16 +194,9 @@ fn take_settings(tree: &Tree, file: &Text, sshd: &mut Sshd, may_include: bool) {
         };
         let slot = match keyword.as_str() {
             "match" => return,
-            "include" if may_include && value.starts_with("/etc/ssh/sshd_config.d/") => {
-                let directory = "/etc/ssh/sshd_config.d";
-                for name in tree
-                    .list(directory)
-                    .iter()
-                    .filter(|name| name.ends_with(".conf"))
-                {
-                    if let Some(file) = tree.read(&format!("{directory}/{name}"), MAX_CONFIG) {
-                        take_settings(tree, &file, sshd, false);
-                    }
+            "include" => {
+                if may_include {
+                    include(tree, value, sshd);
                 }
                 continue;
             }
@@ -206,6 +207,25 @@ fn take_settings(tree: &Tree, file: &Text, sshd: &mut Sshd, may_include: bool) {
         };
         if slot.is_none() {
             *slot = Some(Fact::new(clean(value), file.evidence(number, line)));
+        }
+    }
+}
+
+/// The files that a pattern names, one level deep. A relative one starts from `/etc/ssh`.
+fn include(tree: &Tree, pattern: &str, sshd: &mut Sshd) {
+    const MAX_INCLUDED: usize = 64;
+    let Some(directory) = pattern.strip_suffix("/*.conf") else {
+        return;
+    };
+    let directory = match directory.strip_prefix('/') {
+        Some(_) => directory.to_owned(),
+        None => format!("/etc/ssh/{directory}"),
+    };
+    let names = tree.list(&directory);
+    let names = names.iter().filter(|name| name.ends_with(".conf"));
+    for name in names.take(MAX_INCLUDED) {
+        if let Some(file) = tree.read(&format!("{directory}/{name}"), MAX_CONFIG) {
+            take_settings(tree, &file, sshd, false);
         }
     }
 }

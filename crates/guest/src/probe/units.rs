@@ -70,6 +70,29 @@ pub(crate) fn wanted(tree: &Tree, unit: &str, targets: &[&str]) -> Option<Eviden
     None
 }
 
+/// Whether what listens at a socket can be started: a socket that accepts connections itself
+/// starts `NAME@.service`, any other `NAME.service` (systemd.socket(5)). True for other units.
+pub(crate) fn socket_leads_on(tree: &Tree, unit: &str) -> bool {
+    let Some(name) = unit.strip_suffix(".socket") else {
+        return true;
+    };
+    let accepts = unit_file(tree, unit)
+        .and_then(|path| tree.read(&path, MAX_CONFIG))
+        .is_some_and(|file| {
+            file.lines().any(|(_, line)| {
+                assignment(line).is_some_and(|(key, value)| {
+                    key == "Accept" && matches!(value.as_str(), "yes" | "true" | "on" | "1")
+                })
+            })
+        });
+    let service = if accepts {
+        format!("{name}@.service")
+    } else {
+        format!("{name}.service")
+    };
+    mask(tree, &service).is_none()
+}
+
 /// The `S` link that starts `service` in the default runlevel.
 pub(crate) fn sysv_link(tree: &Tree, service: &str) -> Option<Evidence> {
     let runlevel = default_runlevel(tree);

@@ -1,6 +1,7 @@
-//! `cloud-init`: version 0.7.7 or later is installed and runs on boot.
+//! `cloud-init`: version 0.7.7 or later, or another program that does its work, is installed and
+//! runs on boot.
 
-use super::{Judgement, Rule, remedy, unreadable};
+use super::{Judgement, Rule, agents, remedy, unreadable};
 use crate::facts::{CloudInit as Found, Enablement, Evidence, Facts};
 use crate::probe::cloud_version::compare;
 use crate::report::{Context, Message, Remedy, RuleId};
@@ -21,7 +22,7 @@ impl Rule for CloudInit {
         }
         let found = &facts.cloud_init;
         let Some(installed) = &found.installed else {
-            return missing(facts);
+            return agents::installed(facts).unwrap_or_else(|| missing(facts));
         };
         let version = found.version.as_ref();
         if let Some(version) = version.filter(|version| compare(&version.value, MINIMUM).is_lt()) {
@@ -55,11 +56,11 @@ impl Rule for CloudInit {
 
 fn missing(facts: &Facts) -> Judgement {
     let cure = remedy::install(facts, "cloud-init", "cloud-init");
-    match facts.other_agents.first() {
+    match agents::other(facts) {
         Some(agent) => {
-            let message = Message::new("cloud-init-other").with("agent", &agent.value);
+            let message = Message::new("cloud-init-other").with("agent", &agent.name);
             Judgement::not_met(message)
-                .seen(agent.evidence.clone())
+                .seen([agent.installed.clone()])
                 .cure(cure)
         }
         None => Judgement::not_met(Message::new("cloud-init-missing")).cure(cure),

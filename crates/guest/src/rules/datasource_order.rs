@@ -1,6 +1,6 @@
 //! `datasource-order`: cloud-init asks ConfigDrive, and asks it before NoCloud.
 
-use super::{Judgement, Rule, remedy, unreadable};
+use super::{Judgement, Rule, agents, remedy, unreadable};
 use crate::facts::{Fact, Facts};
 use crate::report::{Context, Message, Remedy, RuleId};
 
@@ -18,12 +18,20 @@ impl Rule for DatasourceOrder {
             return judgement;
         }
         if facts.cloud_init.installed.is_none() {
-            return Judgement::unknown(Message::new("datasource-order-no-cloud-init"));
+            return agents::data_source(facts).unwrap_or_else(|| {
+                Judgement::unknown(Message::new("datasource-order-no-cloud-init"))
+            });
         }
-        let Some(list) = &facts.cloud_init.datasource_list else {
+        let found = &facts.cloud_init;
+        let list = match &found.datasource_list {
+            Some(list) if !found.datasource_built_in => list,
             // The built-in list begins with NoCloud (cloudinit/settings.py).
-            return Judgement::not_met(Message::new("datasource-order-built-in"))
-                .cure(remedies(None));
+            built_in => {
+                let evidence = built_in.iter().flat_map(|list| list.evidence.clone());
+                return Judgement::not_met(Message::new("datasource-order-built-in"))
+                    .seen(evidence)
+                    .cure(remedies(None));
+            }
         };
         // cloud-init compares names without regard to case.
         let place = |name: &str| {

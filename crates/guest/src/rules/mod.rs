@@ -6,6 +6,7 @@
 //! always, the others as the rule names them. What a rule that is not met means for the image is
 //! decided here, in [`check`], by the operator's severities.
 
+mod agents;
 mod boot;
 mod cloud_init;
 mod datasource_order;

@@ -110,7 +110,10 @@ fn cloud_init_is_missing_old_or_of_unknown_version() {
     let report = guest.report();
     assert_eq!(
         says(&report, RuleId::CloudInit),
-        (Outcome::Failure, "cloud-init is not installed".into())
+        (
+            Outcome::Failure,
+            "neither cloud-init nor another program that does its work is installed".into()
+        )
     );
     assert_eq!(
         commands(&report, RuleId::CloudInit),
