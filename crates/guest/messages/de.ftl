@@ -216,3 +216,44 @@ sshd-root-login-title = Root-Anmeldung
 sshd-root-login-password = root kann sich über SSH mit einem Passwort anmelden, das Teil des Images ist
 sshd-root-login-why = alle Maschinen aus dem Image haben dasselbe Passwort, und es lässt sich von außen erraten
 sshd-root-login-remedy = root nur mit einem Schlüssel hereinlassen
+
+cloud-config-title = Konfiguration von cloud-init
+cloud-config-found = { $code ->
+    [not-yaml] eine Datei ist kein gültiges YAML und wird übergangen: { $detail }
+    [empty-list] die Liste der Datenquellen ist leer, cloud-init fragt also keine
+    [unknown-source] die Liste der Datenquellen nennt `{ $detail }`, was cloud-init nicht kennt
+    [config-drive-off] die Datenquelle ConfigDrive ist abgeschaltet
+    [seed] das Abbild enthält Daten für { $detail }, die jede Maschine für ihre eigenen hielte
+    [instance-kept] cloud-init soll bei der Maschine bleiben, auf der das Abbild entstanden ist
+    [instance-left] das Abbild enthält cloud-inits Zustand der Maschine, auf der es entstanden ist
+   *[list-on-lines] die Liste der Datenquellen geht über mehrere Zeilen, `ds-identify` sieht sie deshalb nicht
+}
+cloud-config-why = mit Einstellungen, die cloud-init übergeht, oder Daten einer anderen Maschine fehlen einer Maschine Name, Netz oder Schlüssel
+cloud-config-remedy-seed = die Daten entfernen
+cloud-config-remedy-clean = cloud-init die Maschine vergessen lassen
+cloud-config-remedy-check = nachsehen, was falsch ist, und die Datei berichtigen
+cloud-config-remedy-edit = die Datei berichtigen
+
+cloud-user-title = Konto für die Schlüssel
+cloud-user-no-module = das Modul `ssh` gehört nicht zu denen von cloud-init, deshalb bekommt kein Konto die Schlüssel einer Maschine
+cloud-user-none = `default` fehlt unter den Benutzern und root ist ausgesperrt, deshalb bekommt kein Konto die Schlüssel einer Maschine
+cloud-user-unnamed = der Standardbenutzer hat keinen Namen, deshalb bekommt kein Konto die Schlüssel einer Maschine
+cloud-user-shell = das Konto `{ $user }` hat die Shell `{ $shell }`, die niemanden einlässt oder fehlt
+cloud-user-why = cloud-init richtet die Schlüssel einer Maschine für seinen Standardbenutzer ein; ohne dieses Konto kann sich niemand anmelden
+cloud-user-remedy = den Standardbenutzer anlegen lassen
+
+network-renderer-title = Netz durch cloud-init
+network-renderer-disabled = cloud-init soll das Netz in Ruhe lassen
+network-renderer-none = cloud-init findet kein Programm, mit dem es das Netz einrichten könnte
+network-renderer-missing = { $available ->
+    [none] cloud-init darf das Netz mit { $wanted } einrichten, und nichts davon ist installiert
+   *[other] cloud-init darf das Netz mit { $wanted } einrichten, das Abbild hat aber { $available }
+}
+network-renderer-why = die Adressen einer Maschine stehen auf ihrem ConfigDrive, und cloud-init muss sie an das Netzprogramm des Abbilds weitergeben
+network-renderer-remedy = cloud-init das Netz einrichten lassen
+
+disk-growth-title = Wachsen der Platte
+disk-growth-off = das Wurzeldateisystem wachsen zu lassen ist abgeschaltet: `{ $setting }`
+disk-growth-no-module = das Modul `{ $module }` gehört nicht zu denen von cloud-init, deshalb wächst das Wurzeldateisystem nicht
+disk-growth-no-tool = `{ $program }` ist nicht installiert, deshalb wächst das Wurzeldateisystem nicht
+disk-growth-why = das Wurzeldateisystem behält die Größe, die es im Abbild hat, so groß die Platte der Maschine auch ist

@@ -211,3 +211,44 @@ sshd-root-login-title = root login
 sshd-root-login-password = root can log in over SSH with a password that is part of the image
 sshd-root-login-why = all machines made from the image have the same password, and it can be guessed from outside
 sshd-root-login-remedy = let root in with a key only
+
+cloud-config-title = cloud-init's configuration
+cloud-config-found = { $code ->
+    [not-yaml] a file is no valid YAML and will be passed over: { $detail }
+    [empty-list] the list of data sources is empty, so that cloud-init asks none
+    [unknown-source] the list of data sources names `{ $detail }`, which cloud-init does not know
+    [config-drive-off] the data source ConfigDrive is switched off
+    [seed] the image holds data for { $detail }, which every machine would take for its own
+    [instance-kept] cloud-init is told to stay with the machine that the image was made on
+    [instance-left] the image holds cloud-init's state of the machine that it was made on
+   *[list-on-lines] the list of data sources spans several lines, so that `ds-identify` does not see it
+}
+cloud-config-why = with settings that cloud-init passes over, or data of another machine, a machine lacks its name, its network or its keys
+cloud-config-remedy-seed = remove the data
+cloud-config-remedy-clean = have cloud-init forget the machine
+cloud-config-remedy-check = see what is wrong, and correct the file
+cloud-config-remedy-edit = correct the file
+
+cloud-user-title = account for the keys
+cloud-user-no-module = the module `ssh` is not among cloud-init's, so that no account gets a machine's keys
+cloud-user-none = `default` is not among the users and root is shut out, so that no account gets a machine's keys
+cloud-user-unnamed = the default user has no name, so that no account gets a machine's keys
+cloud-user-shell = the account `{ $user }` has the shell `{ $shell }`, which lets nobody in or is not there
+cloud-user-why = cloud-init installs a machine's keys for its default user; without that account nobody can log in
+cloud-user-remedy = have the default user created
+
+network-renderer-title = network by cloud-init
+network-renderer-disabled = cloud-init is told to leave the network alone
+network-renderer-none = cloud-init finds no program that it could set up the network with
+network-renderer-missing = { $available ->
+    [none] cloud-init may set up the network with { $wanted }, and none of that is installed
+   *[other] cloud-init may set up the network with { $wanted }, but the image has { $available }
+}
+network-renderer-why = a machine's addresses are in its config drive, and cloud-init has to hand them to the image's network program
+network-renderer-remedy = have cloud-init set up the network
+
+disk-growth-title = growth of the disk
+disk-growth-off = growing the root filesystem is switched off: `{ $setting }`
+disk-growth-no-module = the module `{ $module }` is not among cloud-init's, so that the root filesystem does not grow
+disk-growth-no-tool = `{ $program }` is not installed, so that the root filesystem does not grow
+disk-growth-why = the root filesystem keeps the size that it has in the image, however large the machine's disk is

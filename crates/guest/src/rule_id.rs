@@ -74,6 +74,14 @@ rules! {
     RootDevice = "root-device", Warning;
     /// The kernel and a login use the serial console.
     SerialConsole = "serial-console", Note;
+    /// cloud-init understands its configuration, and the image holds no state of another machine.
+    CloudConfig = "cloud-config", Warning;
+    /// An account gets a machine's keys and can be logged in to.
+    CloudUser = "cloud-user", Warning;
+    /// cloud-init finds a program with which it can set up the network.
+    NetworkRenderer = "network-renderer", Warning;
+    /// The root filesystem grows to the size of the disk.
+    DiskGrowth = "disk-growth", Warning;
     /// No address is configured that belongs to another machine.
     StaticNetwork = "static-network", Warning;
     /// Machines made from the image will differ in their machine id.

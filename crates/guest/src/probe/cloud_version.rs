@@ -18,8 +18,8 @@ pub(crate) struct Package {
     pub(crate) version: Option<Fact<String>>,
 }
 
-/// dpkg's and apk's databases are read up to this size.
-const MAX_DATABASE: u64 = 64 << 20;
+/// dpkg's and apk's databases are read up to this size; that of a desktop has some 8 MiB.
+const MAX_DATABASE: u64 = 32 << 20;
 /// Longest line of a package database that is looked at.
 const MAX_LINE: usize = 4096;
 

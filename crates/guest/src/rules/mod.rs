@@ -8,10 +8,14 @@
 
 mod agents;
 mod boot;
+mod cloud_config;
 mod cloud_init;
+mod cloud_user;
 mod datasource_order;
+mod disk_growth;
 mod identity;
 pub(crate) mod image_format;
+mod network_renderer;
 mod operating_system;
 mod remedy;
 mod root_filesystem;
@@ -47,6 +51,7 @@ pub(crate) struct Judgement {
     message: Message,
     evidence: Vec<Evidence>,
     remedies: Vec<Remedy>,
+    mild: bool,
 }
 
 impl Judgement {
@@ -56,6 +61,7 @@ impl Judgement {
             message,
             evidence: Vec::new(),
             remedies: Vec::new(),
+            mild: false,
         }
     }
 
@@ -81,13 +87,19 @@ impl Judgement {
         self
     }
 
+    /// What would be a warning is a note: the same rule has worse to say elsewhere.
+    fn mild(mut self) -> Self {
+        self.mild = true;
+        self
+    }
+
     pub(crate) fn into_finding(self, rule: RuleId, severities: &Severities) -> Finding {
         let outcome = match (self.met, severities.of(rule)) {
             (Met::Yes, _) => Outcome::Pass,
             (Met::Unknown, _) => Outcome::Unknown,
             (Met::No, Severity::Failure) => Outcome::Failure,
-            (Met::No, Severity::Warning) => Outcome::Warning,
-            (Met::No, Severity::Note) => Outcome::Note,
+            (Met::No, Severity::Warning) if !self.mild => Outcome::Warning,
+            (Met::No, Severity::Warning | Severity::Note) => Outcome::Note,
         };
         Finding {
             rule,
@@ -123,6 +135,10 @@ const CHECKS: &[(RuleId, Check)] = &[
     (RuleId::InitrdDrivers, boot::initrd_drivers),
     (RuleId::RootDevice, boot::root_device),
     (RuleId::SerialConsole, boot::serial_console),
+    (RuleId::CloudConfig, cloud_config::check),
+    (RuleId::CloudUser, cloud_user::check),
+    (RuleId::NetworkRenderer, network_renderer::check),
+    (RuleId::DiskGrowth, disk_growth::check),
     (RuleId::StaticNetwork, identity::static_network),
     (RuleId::MachineId, identity::machine_id),
     (RuleId::HostKeys, identity::host_keys),

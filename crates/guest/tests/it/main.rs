@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot be set up has failed
 
+mod bounds;
 mod checks;
+mod cloud;
 mod distributions;
 mod family;
 mod hostile;

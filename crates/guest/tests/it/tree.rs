@@ -1,6 +1,8 @@
 //! Small guests: a directory of files, made into an ext filesystem on a disk with an MBR.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,6 +63,8 @@ impl Guest {
                  datasource_list: [ ConfigDrive, NoCloud, None ]\n",
             )
             .file("usr/bin/growpart", "#!/bin/sh\n")
+            .file("usr/sbin/resize2fs", ELF_X86_64)
+            .file("usr/sbin/netplan", "#!/usr/bin/python3\n")
             .file("usr/sbin/sshd", ELF_X86_64)
             .file(
                 "etc/ssh/sshd_config",
@@ -86,9 +90,38 @@ impl Guest {
         self
     }
 
-    /// Removes a file or link.
+    /// Writes a file whose path is not UTF-8.
+    pub fn file_named(&self, path: &[u8], contents: &str) -> &Self {
+        fs::write(
+            self.directory.path().join(OsStr::from_bytes(path)),
+            contents,
+        )
+        .unwrap();
+        self
+    }
+
+    /// Writes a file that is one hole.
+    pub fn sparse(&self, path: &str, len: u64) -> &Self {
+        let file = fs::File::create(self.at(path)).unwrap();
+        file.set_len(len).unwrap();
+        self
+    }
+
+    /// Makes a named pipe.
+    pub fn pipe(&self, path: &str) -> &Self {
+        let made = Command::new("mkfifo").arg(self.at(path)).status().unwrap();
+        assert!(made.success());
+        self
+    }
+
+    /// Removes a file, a link, or a directory with all that is in it.
     pub fn remove(&self, path: &str) -> &Self {
-        fs::remove_file(self.directory.path().join(path)).unwrap();
+        let path = self.directory.path().join(path);
+        if path.symlink_metadata().unwrap().is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
         self
     }
 
@@ -145,6 +178,40 @@ fn disk_of(directory: &Path, options: &[&str]) -> Vec<u8> {
     entry[12..16].copy_from_slice(&((SIZE / 512) as u32).to_le_bytes());
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     disk
+}
+
+/// The disk after debugfs has carried out `commands` on its filesystem.
+pub fn edited(disk: Vec<u8>, commands: &[&str]) -> Vec<u8> {
+    let (disk, output) = debugfs(disk, true, &commands.join("\n"));
+    assert!(!output.contains("not found"), "{output}");
+    disk
+}
+
+/// The number of the inode under `path`.
+pub fn stat_inode(disk: &[u8], path: &str) -> u32 {
+    let (_, output) = debugfs(disk.to_vec(), false, &format!("stat {path}"));
+    let (_, rest) = output
+        .split_once("Inode: ")
+        .expect("debugfs knows the path");
+    rest.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn debugfs(disk: Vec<u8>, write: bool, commands: &str) -> (Vec<u8>, String) {
+    let image = tempfile::NamedTempFile::new().unwrap();
+    fs::write(image.path(), disk).unwrap();
+    let script = tempfile::NamedTempFile::new().unwrap();
+    fs::write(script.path(), commands).unwrap();
+    let output = Command::new("/sbin/debugfs")
+        .args(write.then_some("-w"))
+        .arg("-f")
+        .arg(script.path())
+        .arg(format!("{}?offset={START}", image.path().display()))
+        .output()
+        .expect("debugfs is in the package e2fsprogs");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (fs::read(image.path()).unwrap(), text)
 }
 
 /// The report on a raw disk.
@@ -206,7 +273,7 @@ const OS_RELEASE: &str = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n\
 const GRUB: &str = "set default=\"0\"\nmenuentry 'Debian GNU/Linux' {\n\
     \tlinux\t/boot/vmlinuz-6.1.0-40-cloud-amd64 root=LABEL=root ro console=ttyS0,115200\n}\n";
 
-const CLOUD_CFG: &str = "users:\n - default\ncloud_init_modules:\n - growpart\n\
+const CLOUD_CFG: &str = "users:\n - default\ncloud_init_modules:\n - growpart\n - resizefs\n - users-groups\n - ssh\n\
     system_info:\n  distro: debian\n  default_user:\n    name: debian\n";
 
 /// The ELF header of a 64-bit little-endian program for x86-64, and nothing after it.
