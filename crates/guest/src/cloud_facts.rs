@@ -24,6 +24,9 @@ pub struct CloudInit {
     /// Lists that it overrides, the weakest first.
     #[serde(default)]
     pub datasource_overridden: Vec<Fact<Vec<String>>>,
+    /// Whether it blocks the way to the metadata service.
+    #[serde(default)]
+    pub disable_ec2_metadata: Option<Fact<bool>>,
     /// The account that keys are installed for.
     pub default_user: Option<Fact<String>>,
     /// Whether the root partition can grow on first boot, by the module or program found.

@@ -16,7 +16,7 @@ pub(crate) const EVENTS: usize = 40_000;
 /// Items kept of one list.
 const MAX_ITEMS: usize = 256;
 
-/// A value and the line it begins on, from 1.
+/// A value and the line of its key, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Value {
     pub(crate) line: u32,
@@ -93,14 +93,14 @@ fn line_number(line: usize) -> u32 {
 }
 
 enum Level {
-    /// A mapping; the key of the value that comes next, if its key has been read.
-    Mapping(Option<String>),
+    /// A mapping; the key of the value that comes next and its line, if it has been read.
+    Mapping(Option<(String, u32)>),
     /// A list, and whether its items are kept under a wanted path.
     List(Option<&'static str>),
     /// A list that is an item of the list at a path.
     Entry(&'static str),
     /// A mapping that is an item of the list at a path, with its key as above.
-    Record(&'static str, Option<String>),
+    Record(&'static str, Option<(String, u32)>),
 }
 
 struct Search<'a> {
@@ -117,7 +117,7 @@ impl Search<'_> {
         match event {
             Event::Scalar(text, ..) => self.scalar(&text, line)?,
             Event::Alias(_) => {
-                self.value(line, Content::Other);
+                self.value(Content::Other);
                 self.item(line, "");
                 self.after_value();
             }
@@ -125,7 +125,7 @@ impl Search<'_> {
                 let level = match self.item(line, "") {
                     Some(path) => Level::Record(path, None),
                     None => {
-                        self.value(line, Content::Other);
+                        self.value(Content::Other);
                         Level::Mapping(None)
                     }
                 };
@@ -137,7 +137,7 @@ impl Search<'_> {
                 }
                 let level = match self.item(line, "") {
                     Some(path) => Level::Entry(path),
-                    None => Level::List(self.value(line, Content::List(Vec::new()))),
+                    None => Level::List(self.value(Content::List(Vec::new()))),
                 };
                 self.push(level, line)?;
             }
@@ -167,7 +167,7 @@ impl Search<'_> {
             None if text.is_empty() || text == "~" => {}
             None => return Err(no_mapping(line)),
             Some(Level::Mapping(key @ None) | Level::Record(_, key @ None)) => {
-                *key = Some(text.to_owned());
+                *key = Some((text.to_owned(), line));
                 return Ok(());
             }
             Some(Level::List(Some(_))) => {
@@ -177,14 +177,14 @@ impl Search<'_> {
                 let path = *path;
                 self.name_item(path, text);
             }
-            Some(Level::Record(path, Some(key))) => {
+            Some(Level::Record(path, Some((key, _)))) => {
                 let (path, is_name) = (*path, key == "name");
                 if is_name {
                     self.name_item(path, text);
                 }
             }
             _ => {
-                self.value(line, Content::Scalar(text.to_owned()));
+                self.value(Content::Scalar(text.to_owned()));
             }
         }
         self.after_value();
@@ -216,14 +216,18 @@ impl Search<'_> {
     }
 
     /// Keeps a value if its path is wanted; the path is returned then.
-    fn value(&mut self, line: u32, content: Content) -> Option<&'static str> {
+    fn value(&mut self, content: Content) -> Option<&'static str> {
         if self.stack.len() > self.deepest {
             return None;
         }
         let mut keys = Vec::new();
+        let mut line = 1;
         for level in &self.stack {
             match level {
-                Level::Mapping(Some(key)) => keys.push(key.as_str()),
+                Level::Mapping(Some((key, place))) => {
+                    keys.push(key.as_str());
+                    line = *place;
+                }
                 _ => return None,
             }
         }
@@ -241,7 +245,7 @@ impl Search<'_> {
         if let Some(Level::Mapping(key) | Level::Record(_, key)) = self.stack.last_mut() {
             *key = match key {
                 Some(_) => None,
-                None => Some(String::new()),
+                None => Some((String::new(), 0)),
             };
         }
     }

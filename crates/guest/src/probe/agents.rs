@@ -342,7 +342,12 @@ fn tiny_cloud(tree: &Tree, init: Option<Init>) -> Option<Agent> {
     Some(Agent {
         name: "tiny-cloud".to_owned(),
         version: cloud_version::database_version(tree, "tiny-cloud"),
-        enablement: service_runs(tree, init, "tiny-cloud-main", &installed),
+        // Version 3 calls its main service otherwise.
+        enablement: ["tiny-cloud-main", "tiny-cloud"]
+            .iter()
+            .map(|name| service_runs(tree, init, name, &installed))
+            .max_by_key(|state| state.value == Enablement::Enabled)
+            .unwrap_or_else(unknown),
         installed,
         data_source: None,
         reads_config_drive: Some(false),

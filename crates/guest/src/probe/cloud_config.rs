@@ -29,8 +29,10 @@ const BASES: [&str; 3] = ["/etc/cloud", "/usr/local/etc/cloud", "/usr/pkg/etc/cl
 pub(crate) const DATASOURCES: &str = "datasource_list";
 
 /// The values that are kept.
-const PATHS: [&str; 18] = [
+const PATHS: [&str; 20] = [
     DATASOURCES,
+    "conf_d",
+    "disable_ec2_metadata",
     "datasource.ConfigDrive.dsmode",
     "datasource.NoCloud.seedfrom",
     "system_info.default_user.name",
@@ -55,7 +57,7 @@ const PATHS: [&str; 18] = [
 pub(crate) struct Setting {
     content: Content,
     evidence: Evidence,
-    /// Lines of the items of a list that is written over several.
+    /// Lines of the data sources, if their list is written over several.
     items: Vec<Evidence>,
 }
 
@@ -90,7 +92,10 @@ impl Configuration {
             events: yaml::EVENTS,
         };
         configuration.take(tree, &format!("{base}/cloud.cfg"), &mut budget);
-        let directory = format!("{base}/cloud.cfg.d");
+        // `cloud.cfg` may name another directory, or none.
+        let directory = configuration
+            .text("conf_d")
+            .map_or_else(|| format!("{base}/cloud.cfg.d"), |named| named.value);
         let mut names = tree.list(&directory);
         names.retain(|name| name.ends_with(".cfg"));
         // The last ones win, so those are the ones to read.
@@ -145,7 +150,9 @@ impl Configuration {
         for (path, value) in found {
             let evidence = line_of(file, value.line);
             let items = match &value.content {
-                Content::List(items) => items.iter().map(|item| item.line).collect(),
+                Content::List(items) if path == DATASOURCES => {
+                    items.iter().map(|item| item.line).collect()
+                }
                 _ => Vec::new(),
             };
             let setting = Setting {

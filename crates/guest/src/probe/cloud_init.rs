@@ -45,11 +45,12 @@ pub(crate) fn probe(
     let facts = CloudInit {
         installed: Some(package.installed),
         version: package.version,
-        enablement: Some(enablement(tree, init, command_line)),
+        enablement: Some(enablement(tree, init, configuration.base, command_line)),
         problems: cloud_problems::probe(tree, &configuration, &order),
         datasource_list: order.list,
         datasource_built_in: order.built_in,
         datasource_overridden: order.overridden,
+        disable_ec2_metadata: configuration.flag("disable_ec2_metadata"),
         default_user: configuration.text("system_info.default_user.name"),
         growpart: growth.tool.clone().or_else(|| growth.early.clone()),
         users: cloud_user::probe(tree, &configuration),
@@ -62,6 +63,7 @@ pub(crate) fn probe(
 fn enablement(
     tree: &Tree,
     init: Option<Init>,
+    base: Option<&str>,
     command_line: Option<&CommandLine>,
 ) -> Fact<Enablement> {
     let enabled = |evidence| Fact::new(Enablement::Enabled, evidence);
@@ -72,7 +74,8 @@ fn enablement(
         // An explicit yes overrides the file.
         Some(("enabled", _)) => {}
         _ => {
-            if let Some(node) = tree.lstat("/etc/cloud/cloud-init.disabled") {
+            let file = format!("{}/cloud-init.disabled", base.unwrap_or("/etc/cloud"));
+            if let Some(node) = tree.lstat(&file) {
                 return disabled(Evidence::path(clean(node.path)));
             }
         }

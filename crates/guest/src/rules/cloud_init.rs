@@ -1,13 +1,16 @@
 //! `cloud-init`: version 0.7.7 or later, or another program that does its work, is installed and
 //! runs on boot.
 
-use super::{Judgement, Rule, agents, remedy, unreadable};
+use super::remedy::{self, Packages};
+use super::{Judgement, Rule, agents, unreadable};
 use crate::facts::{CloudInit as Found, Enablement, Evidence, Facts};
 use crate::probe::cloud_version::compare;
 use crate::report::{Context, Message, Remedy, RuleId};
 
 /// The first version whose ConfigDrive support suffices.
 const MINIMUM: &str = "0.7.7";
+
+const ENABLE: &str = "systemctl enable cloud-init-local cloud-init cloud-config cloud-final";
 
 pub(super) struct CloudInit;
 
@@ -55,7 +58,7 @@ impl Rule for CloudInit {
 }
 
 fn missing(facts: &Facts) -> Judgement {
-    let cure = remedy::install(facts, "cloud-init", "cloud-init");
+    let cure = remedy::install_started(facts, "cloud-init", "cloud-init", start);
     match agents::other(facts) {
         Some(agent) => {
             let message = Message::new("cloud-init-other").with("agent", &agent.name);
@@ -64,6 +67,16 @@ fn missing(facts: &Facts) -> Judgement {
                 .cure(cure)
         }
         None => Judgement::not_met(Message::new("cloud-init-missing")).cure(cure),
+    }
+}
+
+/// What has it start where installing it does not.
+fn start(packages: Packages) -> Option<&'static str> {
+    match packages {
+        Packages::Apk => Some("setup-cloud-init"),
+        Packages::Pkg => Some("sysrc cloudinit_enable=YES"),
+        Packages::Pacman | Packages::Zypper => Some(ENABLE),
+        Packages::Apt | Packages::Dnf => None,
     }
 }
 
@@ -85,7 +98,7 @@ fn enable(evidence: &[Evidence]) -> Vec<Remedy> {
     if !unmask.is_empty() {
         return remedy::both("remedy-enable", &unmask);
     }
-    if path == "/etc/cloud/cloud-init.disabled" {
+    if path.ends_with("/cloud-init.disabled") {
         return vec![
             remedy::guest("cloud-init-remedy-file", [format!("rm {path}")]),
             remedy::host(
@@ -121,6 +134,5 @@ fn enable(evidence: &[Evidence]) -> Vec<Remedy> {
         let command = "sysrc cloudinit_enable=YES".to_owned();
         return vec![remedy::guest("remedy-enable", [command])];
     }
-    let command = "systemctl enable cloud-init-local cloud-init cloud-config cloud-final";
-    remedy::both("remedy-enable", &[command.to_owned()])
+    remedy::both("remedy-enable", &[ENABLE.to_owned()])
 }

@@ -83,15 +83,38 @@ pub(super) fn install(facts: &Facts, package: &str, arch: &str) -> Vec<Remedy> {
     let Some(packages) = Packages::of(facts) else {
         return vec![guest("remedy-install-generic", Vec::<String>::new())];
     };
-    let name = if packages == Packages::Pacman {
-        arch
-    } else {
-        package
+    let name = match (packages, package) {
+        (Packages::Pacman, _) => arch,
+        // The packages' names carry Python's version; the port's does not.
+        (Packages::Pkg, "cloud-init") => "net/cloud-init",
+        (Packages::Pkg, "openssh-server") => "openssh-portable",
+        _ => package,
     };
     let mut remedies = vec![guest("remedy-install", packages.install(name))];
     if packages != Packages::Pkg {
         let command = format!("virt-customize -a IMAGE --install {name}");
         remedies.push(host("remedy-install", [command]));
+    }
+    remedies
+}
+
+/// The same for a service; `start` is the command that has it start on boot, for systems on which
+/// installing it does not.
+pub(super) fn install_started(
+    facts: &Facts,
+    package: &str,
+    arch: &str,
+    start: impl Fn(Packages) -> Option<&'static str>,
+) -> Vec<Remedy> {
+    let mut remedies = install(facts, package, arch);
+    let Some(start) = Packages::of(facts).and_then(start) else {
+        return remedies;
+    };
+    for remedy in &mut remedies {
+        remedy.commands.push(match remedy.place {
+            Place::Guest => start.to_owned(),
+            Place::Host => format!("virt-customize -a IMAGE --run-command {}", quote(start)),
+        });
     }
     remedies
 }

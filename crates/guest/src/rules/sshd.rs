@@ -1,6 +1,7 @@
 //! `sshd`: an SSH server is installed and starts on boot.
 
-use super::{Judgement, Rule, remedy, unreadable};
+use super::remedy::{self, Packages};
+use super::{Judgement, Rule, unreadable};
 use crate::facts::{Enablement, Evidence, Facts, Init};
 use crate::report::{Context, Message, Remedy, RuleId};
 
@@ -16,10 +17,11 @@ impl Rule for Sshd {
             return judgement;
         }
         let Some(server) = &facts.sshd.server else {
-            return Judgement::not_met(Message::new("sshd-missing")).cure(remedy::install(
+            return Judgement::not_met(Message::new("sshd-missing")).cure(remedy::install_started(
                 facts,
                 "openssh-server",
                 "openssh",
+                start,
             ));
         };
         let about = |id: &str| Message::new(id).with("server", &server.value);
@@ -41,6 +43,16 @@ impl Rule for Sshd {
                 Judgement::unknown(about("sshd-unclear")).seen(server.evidence.clone())
             }
         }
+    }
+}
+
+/// What has it start where installing it does not.
+fn start(packages: Packages) -> Option<&'static str> {
+    match packages {
+        Packages::Apk => Some("rc-update add sshd default"),
+        Packages::Pacman | Packages::Zypper => Some("systemctl enable sshd"),
+        Packages::Pkg => Some("sysrc openssh_enable=YES"),
+        Packages::Apt | Packages::Dnf => None,
     }
 }
 

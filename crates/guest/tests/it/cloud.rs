@@ -38,7 +38,7 @@ fn a_list_over_several_lines_has_the_line_of_every_entry() {
         .iter()
         .flat_map(|list| list.evidence.iter().map(|evidence| evidence.line.unwrap()))
         .collect();
-    assert_eq!(lines, [3, 4]);
+    assert_eq!(lines, [2, 3, 4]);
     // What it overrides is shown as well.
     assert_eq!(
         cloud.datasource_overridden[0].value,
@@ -60,6 +60,22 @@ fn mappings_are_merged_and_lists_replaced() {
     assert_eq!(cloud.default_user.unwrap().value, "debian");
     assert_eq!(cloud.users.shell.unwrap().value, "/usr/bin/systemctl");
     assert_eq!(cloud.users.users.unwrap().value, ["default", "eve"]);
+}
+
+#[test]
+fn cloud_cfg_may_name_another_directory() {
+    let guest = with("datasource_list: [ NoCloud ]\n");
+    guest
+        .file("etc/cloud/cloud.cfg", "conf_d: /srv/cloud\n")
+        .file(
+            "srv/cloud/1.cfg",
+            "datasource_list: [ ConfigDrive ]\ndisable_ec2_metadata: yes\n",
+        );
+    let (list, path, _) = order(&guest);
+    assert_eq!(list, ["ConfigDrive"]);
+    assert_eq!(path.as_deref(), Some("/srv/cloud/1.cfg"));
+    let blocked = guest.report().facts.cloud_init.disable_ec2_metadata;
+    assert!(blocked.unwrap().value);
 }
 
 #[test]

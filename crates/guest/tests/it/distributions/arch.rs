@@ -2,10 +2,10 @@
 
 use abbild_guest::{Outcome, RuleId};
 
-use super::{SINGLE_PROCESS, assert_in_order, cloud_cfg, cloud_init};
+use super::{STAGES, assert_in_order, cloud_cfg, cloud_init};
 use crate::tree::{ELF_X86_64, Guest, commands, finding, says};
 
-/// `images/cloud-image.sh` of archlinux/arch-boxes: cloud-init 25.1 for Python 3.13 and
+/// `images/cloud-image.sh` of archlinux/arch-boxes: cloud-init 24.2 for Python 3.12 and
 /// cloud-guest-utils, systemd-networkd, sshd. All programs lie in `/usr/bin`, and `/usr/sbin` is a
 /// link to it (package filesystem).
 fn arch() -> Guest {
@@ -33,12 +33,7 @@ fn arch() -> Guest {
         .file("usr/bin/resize2fs", ELF_X86_64)
         .file("usr/bin/sshd", ELF_X86_64)
         .enable("sshd.service", "multi-user.target");
-    cloud_init(
-        &guest,
-        "usr/lib/python3.13/site-packages",
-        "25.1.4",
-        SINGLE_PROCESS,
-    );
+    cloud_init(&guest, "usr/lib/python3.12/site-packages", "24.2.0", STAGES);
     guest
 }
 
@@ -70,4 +65,5 @@ fn arch_calls_the_package_openssh() {
         commands(&report, RuleId::Sshd)[0],
         "pacman -Sy --noconfirm openssh"
     );
+    assert_eq!(commands(&report, RuleId::Sshd)[1], "systemctl enable sshd");
 }

@@ -131,8 +131,9 @@ fn micro_os_counts_boots_the_other_way_round() {
 
 /// Flatcar 4230: ignition from `sys-apps/ignition`, coreos-cloudinit and its units from
 /// `coreos-base/coreos-cloudinit` of flatcar/scripts and `units/` of flatcar/coreos-cloudinit; the
-/// OEM's `grub.cfg` from `coreos-base/common-oem-files`; sshd through its socket, from
-/// `net-misc/openssh` with the preset of `coreos-base/coreos-init`.
+/// OEM's `grub.cfg` from `coreos-base/common-oem-files`; sshd through its
+/// socket, one sshd@.service per connection (`net-misc/openssh`), with keys from
+/// sshd-keygen.service (`systemd/system` of flatcar/init).
 pub fn flatcar(oem: &str) -> Guest {
     let guest = Guest::empty();
     guest
@@ -174,7 +175,7 @@ pub fn flatcar(oem: &str) -> Guest {
         .file("usr/sbin/sshd", ELF_X86_64)
         .file(
             "usr/lib/systemd/system/sshd.socket",
-            "[Install]\nWantedBy=sockets.target\n",
+            "[Socket]\nListenStream=22\nAccept=yes\n[Install]\nWantedBy=sockets.target\n",
         )
         .link(
             "usr/lib/systemd/system/sockets.target.wants/sshd.socket",
@@ -211,6 +212,22 @@ fn flatcar_has_two_programs_and_one_that_finds_its_data_suffices() {
             Outcome::Pass,
             "coreos-cloudinit reads the config drive".into()
         )
+    );
+}
+
+#[test]
+fn flatcar_starts_one_sshd_per_connection() {
+    let guest = flatcar("openstack");
+    // Nobody misses the other service.
+    guest.link("etc/systemd/system/sshd.service", "/dev/null");
+    assert_eq!(
+        finding(&guest.report(), RuleId::Sshd).outcome,
+        Outcome::Pass
+    );
+    guest.link("etc/systemd/system/sshd@.service", "/dev/null");
+    assert_eq!(
+        finding(&guest.report(), RuleId::Sshd).outcome,
+        Outcome::Warning
     );
 }
 

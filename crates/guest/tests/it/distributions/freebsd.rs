@@ -149,4 +149,28 @@ fn cloud_init_from_ports() {
         finding(&report, RuleId::CloudInit).evidence[1].line,
         Some(2)
     );
+
+    guest.file(
+        "usr/local/etc/cloud/cloud.cfg",
+        "datasource_list: [ ConfigDrive, None ]\n",
+    );
+    let report = guest.report();
+    assert_eq!(
+        place(&report, RuleId::DatasourceOrder).0,
+        "/usr/local/etc/cloud/cloud.cfg"
+    );
+    guest.file("usr/local/etc/cloud/cloud-init.disabled", "");
+    assert_eq!(
+        commands(&guest.report(), RuleId::CloudInit)[0],
+        "rm /usr/local/etc/cloud/cloud-init.disabled"
+    );
+
+    guest.remove("usr/local/lib/python3.11/site-packages/cloudinit/version.py");
+    assert_eq!(
+        commands(&guest.report(), RuleId::CloudInit),
+        [
+            "pkg install -y net/cloud-init",
+            "sysrc cloudinit_enable=YES"
+        ]
+    );
 }
