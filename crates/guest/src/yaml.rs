@@ -48,13 +48,14 @@ pub(crate) struct Broken {
     pub(crate) what: String,
 }
 
-/// Finds the values at `paths` (keys joined by dots, `system_info.default_user.name`) in the first
-/// document of `text`. As in PyYAML, the last of several equal keys counts. At most `events`
-/// parser events are spent, and taken off.
+/// Finds the values at `paths` (keys joined by dots, `system_info.default_user.name`) in `text`. As
+/// in PyYAML, the last of several equal keys counts. At most `events` parser events are spent, and
+/// taken off.
 ///
 /// # Errors
-/// If the text is no YAML, no mapping, or exceeds the limits. What was found before that place is
-/// lost, as it would be for cloud-init.
+/// If the text is no YAML, or exceeds the limits, or is what cloud-init does not take although it
+/// is YAML: no mapping, several documents, a list or mapping as a key, a tag of an application.
+/// What was found before that place is lost, as it would be for cloud-init.
 pub(crate) fn find(
     text: &str,
     paths: &[&'static str],
@@ -68,6 +69,7 @@ pub(crate) fn find(
         found: HashMap::new(),
         stack: Vec::new(),
     };
+    let mut documents = 0;
     while *events > 0 {
         *events -= 1;
         let (event, span) = match parser.next_event() {
@@ -77,10 +79,17 @@ pub(crate) fn find(
                 what: error.info().to_owned(),
             })?,
         };
-        if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
-            return Ok(search.found);
+        match event {
+            Event::StreamEnd => return Ok(search.found),
+            Event::DocumentStart(_) if documents > 0 => {
+                return Err(Broken {
+                    line: line_number(span.start.line()),
+                    what: "a second document begins".to_owned(),
+                });
+            }
+            Event::DocumentStart(_) => documents += 1,
+            event => search.take(event, &span)?,
         }
-        search.take(event, &span)?;
     }
     Err(Broken {
         line: 1,
@@ -114,6 +123,17 @@ struct Search<'a> {
 impl Search<'_> {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Broken> {
         let line = line_number(span.start.line());
+        if let Event::Scalar(.., Some(tag))
+        | Event::SequenceStart(_, Some(tag))
+        | Event::MappingStart(_, Some(tag)) = &event
+            && !tag.handle.is_empty()
+            && !tag.is_yaml_core_schema()
+        {
+            return Err(Broken {
+                line,
+                what: format!("the tag `{}{}` is unknown", tag.handle, tag.suffix),
+            });
+        }
         match event {
             Event::Scalar(text, ..) => self.scalar(&text, line)?,
             Event::Alias(_) => {
@@ -151,6 +171,12 @@ impl Search<'_> {
     }
 
     fn push(&mut self, level: Level, line: u32) -> Result<(), Broken> {
+        if let Some(Level::Mapping(None) | Level::Record(_, None)) = self.stack.last() {
+            return Err(Broken {
+                line,
+                what: "a key is a list or a mapping".to_owned(),
+            });
+        }
         if self.stack.len() >= MAX_DEPTH {
             return Err(Broken {
                 line,
@@ -239,8 +265,8 @@ impl Search<'_> {
         Some(path)
     }
 
-    /// A value of a mapping is complete: the next scalar is a key. A complex key counts as a key
-    /// that nobody wants.
+    /// A value of a mapping is complete: the next scalar is a key. An alias may be a key, too, but
+    /// none that anybody wants.
     fn after_value(&mut self) {
         if let Some(Level::Mapping(key) | Level::Record(_, key)) = self.stack.last_mut() {
             *key = match key {
@@ -295,12 +321,31 @@ mod tests {
     }
 
     #[test]
-    fn nested_values_and_complex_keys() {
-        let text = "? [complex, key]\n: value\nsystem_info:\n  distro: debian\n  default_user:\n    name: debian\n";
+    fn nested_values() {
+        let text = "system_info:\n  distro: debian\n  default_user:\n    name: debian\n";
         let found = find(text, &["system_info.default_user.name"]).unwrap();
         let value = &found["system_info.default_user.name"];
         assert_eq!(value.content, Content::Scalar("debian".to_owned()));
-        assert_eq!(value.line, 6);
+        assert_eq!(value.line, 4);
+    }
+
+    #[test]
+    fn what_cloud_init_does_not_take_is_broken() {
+        for text in [
+            "? [complex, key]\n: value\n",
+            "a: {[x]: y}\n",
+            "a: 1\n---\nb: 2\n",
+            "a: 1\n---\n",
+            "a: !thing 1\n",
+            "a: !thing {b: 1}\n",
+            "a: !thing [b]\n",
+            "a: *nowhere\n",
+        ] {
+            assert!(find(text, &["a"]).is_err(), "{text:?}");
+        }
+        for text in ["---\na: 1\n...\n", "a: !!str 1\n", "a: &x 1\n*x : 2\n"] {
+            assert!(find(text, &["a"]).is_ok(), "{text:?}");
+        }
     }
 
     #[test]

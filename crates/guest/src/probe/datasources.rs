@@ -1,11 +1,11 @@
 //! Which data sources cloud-init asks, and in which order.
 //!
-//! From the strongest to the weakest: `ds=`, `ci.ds=` or `ci.datasource=` on the kernel command
-//! line; a `cc:` section there; `datasource:` in `ds-identify.cfg`; `datasource_list` in the
-//! configuration; the list that is built into cloud-init. The first and the third name a single
+//! From the strongest to the weakest: a `cc:` section on the kernel command line; `ds=`, `ci.ds=`
+//! or `ci.datasource=` there; `datasource:` in `ds-identify.cfg`; `datasource_list` in the
+//! configuration; the list that is built into cloud-init. The second and the third name a single
 //! source, and ds-identify then hands that and `None` to cloud-init without looking further
-//! (tools/ds-identify, `parse_cmdline_or_dmi` in cloudinit/sources and `fetch_base_config` in
-//! cloudinit/stages.py). What ds-identify finds on the machine cannot be known from an image.
+//! (tools/ds-identify, and `fetch_base_config` in cloudinit/stages.py). What ds-identify finds on
+//! the machine cannot be known from an image.
 
 use crate::facts::{Evidence, Fact};
 use crate::fs::{Text, Tree};
@@ -35,8 +35,8 @@ pub(crate) fn probe(
     let mut lists = configuration.datasource_lists.clone();
     lists.extend(identified(tree));
     if let Some(line) = command_line {
-        lists.extend(in_section(line));
         lists.extend(named(line));
+        lists.extend(in_section(line));
     }
     if let Some(list) = lists.pop() {
         return Order {
@@ -75,22 +75,10 @@ fn named(line: &CommandLine) -> Option<Fact<Vec<String>>> {
     })
 }
 
-/// `cc: datasource_list: [ X ] end_cc` on the kernel command line.
+/// `cc: datasource_list: [ X ] end_cc` on the kernel command line (`read_cc_from_cmdline` in
+/// cloudinit/util.py).
 fn in_section(line: &CommandLine) -> Option<Fact<Vec<String>>> {
-    let text = line.text();
-    let mut rest = text.as_str();
-    let mut sections = String::new();
-    while let Some(start) = rest.find("cc:") {
-        let after = rest.get(start + 3..)?;
-        let end = after.find("end_cc").unwrap_or(after.len());
-        sections.push_str(after.get(..end)?.trim_start());
-        sections.push('\n');
-        rest = after.get(end..)?.trim_start_matches("end_cc");
-    }
-    let sections = sections
-        .replace("\\n", "\n")
-        .replace("%5B", "[")
-        .replace("%5D", "]");
+    let sections = sections(&line.text());
     let mut found = yaml::find(&sections, &[DATASOURCES], &mut 1000).ok()?;
     match found.remove(DATASOURCES)?.content {
         Content::List(items) => {
@@ -99,6 +87,42 @@ fn in_section(line: &CommandLine) -> Option<Fact<Vec<String>>> {
         }
         _ => None,
     }
+}
+
+/// What stands between `cc:` and `end_cc`, decoded, one section a line.
+fn sections(command_line: &str) -> String {
+    let text = format!(" {command_line}");
+    let mut sections = text.split(" cc:");
+    sections.next();
+    let decoded: Vec<String> = sections
+        .map(|section| {
+            let section = section.split("end_cc").next().unwrap_or("");
+            percent_decoded(section.trim_start()).replace("\\n", "\n")
+        })
+        .collect();
+    decoded.join("\n")
+}
+
+/// `%5B` becomes `[`, and so on; what is no such code stays.
+fn percent_decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or("").as_bytes().to_vec();
+    for part in parts {
+        let code = part
+            .get(..2)
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        match code {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(part.get(2..).unwrap_or("").as_bytes());
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn identify(tree: &Tree, key: &str) -> Option<(Text, u32, String)> {
@@ -169,4 +193,27 @@ fn built_in(tree: &Tree) -> Option<Fact<Vec<String>>> {
         .collect();
     let evidence = file.evidence(number, line);
     (!names.is_empty()).then(|| Fact::new(names, evidence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of `read_cc_from_cmdline`.
+    #[test]
+    fn sections_of_the_command_line() {
+        for (line, text) in [
+            (
+                "ro cc: ssh_import_id: [a, b]\\n quiet",
+                "ssh_import_id: [a, b]\n quiet",
+            ),
+            ("cc:a: [x] end_cc cc:b: [y] end_cc ro", "a: [x] \nb: [y] "),
+            ("cc:a: %5Bx%5D end_cc", "a: [x] "),
+            ("cc: a: 100%, %zz%4", "a: 100%, %zz%4"),
+            ("acc: no", ""),
+            ("", ""),
+        ] {
+            assert_eq!(sections(line), text, "{line}");
+        }
+    }
 }

@@ -95,7 +95,7 @@ fn the_kernel_command_line_is_stronger_than_files() {
         ("ci.ds=ConfigDrive", ["ConfigDrive", "None"]),
         ("ci.datasource=OpenStack", ["OpenStack", "None"]),
         (
-            "cc: datasource_list: [ConfigDrive, NoCloud] end_cc ro",
+            "ds=Ec2 cc: datasource_list: [ConfigDrive, NoCloud] end_cc ro",
             ["ConfigDrive", "NoCloud"],
         ),
     ] {
