@@ -6,13 +6,15 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, Span};
+use saphyr_parser::{Event, Marker, Parser, Span};
 
 /// Deepest nesting followed. cloud-init's own files have five levels.
 const MAX_DEPTH: usize = 64;
 /// Parser events for all files of one configuration. A stock cloud.cfg has about 300; the slowest
 /// text takes some 20 µs for each.
 pub(crate) const EVENTS: usize = 40_000;
+/// Longest line in which tabs are looked for.
+const MAX_TABBED_LINE: usize = 4096;
 /// Items kept of one list.
 const MAX_ITEMS: usize = 256;
 
@@ -65,6 +67,7 @@ pub(crate) fn find(
     let deepest = paths.iter().map(|path| path.split('.').count()).max();
     let mut search = Search {
         paths,
+        tabs: Tabs::of(text),
         deepest: deepest.unwrap_or(0),
         found: HashMap::new(),
         stack: Vec::new(),
@@ -112,8 +115,36 @@ enum Level {
     Record(&'static str, Option<(String, u32)>),
 }
 
+/// PyYAML stops at a tab before a key or a value, which YAML 1.2 allows in some places.
+struct Tabs<'a> {
+    /// The lines, if there is any tab.
+    lines: Vec<&'a str>,
+}
+
+impl<'a> Tabs<'a> {
+    fn of(text: &'a str) -> Self {
+        let lines = if text.contains('\t') {
+            text.lines().collect()
+        } else {
+            Vec::new()
+        };
+        Self { lines }
+    }
+
+    /// Whether a tab stands right before the place where something begins.
+    fn before(&self, start: &Marker) -> bool {
+        // Columns count characters, so a long line would take a while; nobody indents that far.
+        let line = self.lines.get(start.line().saturating_sub(1));
+        let line = line.filter(|line| line.len() <= MAX_TABBED_LINE);
+        let column = start.col().checked_sub(1);
+        line.zip(column)
+            .is_some_and(|(line, column)| line.chars().nth(column) == Some('\t'))
+    }
+}
+
 struct Search<'a> {
     paths: &'a [&'static str],
+    tabs: Tabs<'a>,
     /// Keys in the longest path.
     deepest: usize,
     found: HashMap<&'static str, Value>,
@@ -123,6 +154,12 @@ struct Search<'a> {
 impl Search<'_> {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Broken> {
         let line = line_number(span.start.line());
+        if matches!(event, Event::Scalar(..) | Event::Alias(_)) && self.tabs.before(&span.start) {
+            return Err(Broken {
+                line,
+                what: "a tab stands where only spaces may".to_owned(),
+            });
+        }
         if let Event::Scalar(.., Some(tag))
         | Event::SequenceStart(_, Some(tag))
         | Event::MappingStart(_, Some(tag)) = &event
@@ -284,7 +321,29 @@ fn no_mapping(line: u32) -> Broken {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever stands in a file, it is read or broken.
+        #[test]
+        fn no_text_panics(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "a", "datasource_list", "name", ":", " ", "\n", "  ", "- ", "[", "]", "{", "}",
+                    ",", "? ", "&x", "*x", "!t ", "|", ">", "'", "\"", "\t", "#", "---\n", "...\n",
+                    "%", "\u{e9}", "\0", "~", "<<: ",
+                ]),
+                0..60,
+            ),
+        ) {
+            let text = parts.concat();
+            if let Err(broken) = find(&text, &["a", "datasource_list", "a.name"]) {
+                prop_assert!(!broken.what.is_empty());
+            }
+        }
+    }
 
     fn find(text: &str, paths: &[&'static str]) -> Result<HashMap<&'static str, Value>, Broken> {
         super::find(text, paths, &mut EVENTS.clone())
@@ -340,10 +399,19 @@ mod tests {
             "a: !thing {b: 1}\n",
             "a: !thing [b]\n",
             "a: *nowhere\n",
+            "\ta: 1\n",
+            "a:\t1\n",
+            "a: [\tb]\n",
+            "a:\n\tb: 1\n",
         ] {
             assert!(find(text, &["a"]).is_err(), "{text:?}");
         }
-        for text in ["---\na: 1\n...\n", "a: !!str 1\n", "a: &x 1\n*x : 2\n"] {
+        for text in [
+            "---\na: 1\n...\n",
+            "a: !!str 1\n",
+            "a: &x 1\n*x : 2\n",
+            "a: \"\tb\" # \tc\n",
+        ] {
             assert!(find(text, &["a"]).is_ok(), "{text:?}");
         }
     }

@@ -198,6 +198,10 @@ fn yaml_that_unfolds() {
             "etc/cloud/cloud.cfg.d/98_items.cfg",
             format!("datasource_list: [{}]\n", "NoCloud, ".repeat(20_000)),
         );
+    guest.file(
+        "etc/cloud/cloud.cfg.d/99_tabs.cfg",
+        format!("users: [{} \"\t\"]\n", "eve, ".repeat(20_000)),
+    );
     let report = bounded(&guest.disk());
     assert_eq!(outcome(&report, "cloud-config"), "warning", "{report:#}");
 }
