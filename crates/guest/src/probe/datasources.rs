@@ -61,18 +61,25 @@ fn single(name: &str, evidence: Evidence) -> Fact<Vec<String>> {
     Fact::new(list, evidence)
 }
 
-/// `ds=nocloud;s=http://…`: the name ends at the semicolon. `nocloud-net` is an old name.
+/// `ds=nocloud;s=http://…`: the name ends at the semicolon, and the last of the arguments counts.
+/// `nocloud-net` is an old name.
 fn named(line: &CommandLine) -> Option<Fact<Vec<String>>> {
-    ["ds", "ci.ds", "ci.datasource"].iter().find_map(|key| {
-        let value = line.value(key)?.trim_matches(['"', '\'', '\\']);
-        let name = value.split([';', '\\']).next()?;
-        let name = match name {
-            "" => return None,
-            "nocloud-net" => "NoCloud",
-            name => name,
-        };
-        Some(single(name, line.evidence()))
-    })
+    let text = line.text();
+    let value = text
+        .split_whitespace()
+        .filter_map(|argument| {
+            let (key, value) = argument.split_once('=')?;
+            matches!(key, "ds" | "ci.ds" | "ci.datasource").then_some(value)
+        })
+        .last()?;
+    // Boot loaders want the semicolon quoted.
+    let value = value.trim_matches(['"', '\'']);
+    let name = match value.split([';', '\\']).next()? {
+        "" => return None,
+        "nocloud-net" => "NoCloud",
+        name => name,
+    };
+    Some(single(name, line.evidence()))
 }
 
 /// `cc: datasource_list: [ X ] end_cc` on the kernel command line (`read_cc_from_cmdline` in
@@ -125,22 +132,20 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// A value of `ds-identify.cfg`. The last line with the key counts, and as the program reads it
+/// with the shell's `read`, a line without an end does not.
 fn identify(tree: &Tree, key: &str) -> Option<(Text, u32, String)> {
     let file = tree.read("/etc/cloud/ds-identify.cfg", MAX_CONFIG)?;
-    let last = file
-        .lines()
+    let (terminated, _) = file.text.rsplit_once('\n')?;
+    let last = (1..)
+        .zip(terminated.lines())
         .filter_map(|(number, line)| {
-            let line = line.split('#').next()?;
-            let value = line
-                .trim()
-                .strip_prefix(key)?
-                .trim_start()
-                .strip_prefix(':')?;
-            let value = value.trim().trim_matches(['"', '\'']);
-            (!value.is_empty()).then(|| (number, value.to_owned()))
+            let (found, value) = line.split('#').next()?.split_once(':')?;
+            (found.trim() == key).then(|| (number, value.trim().trim_matches(['"', '\''])))
         })
         .last();
-    let (number, value) = last?;
+    let (number, value) = last.filter(|(_, value)| !value.is_empty())?;
+    let value = value.to_owned();
     Some((file, number, value))
 }
 
@@ -157,14 +162,20 @@ fn identified(tree: &Tree) -> Option<Fact<Vec<String>>> {
 
 /// `policy: disabled` in ds-identify.cfg, or `ci.di.policy=disabled`: cloud-init never starts.
 pub(crate) fn policy_disabled(tree: &Tree, command_line: Option<&CommandLine>) -> Option<Evidence> {
-    let mode = |policy: &str| policy.split(',').next().unwrap_or("").trim() == "disabled";
     if let Some((policy, line)) =
         command_line.and_then(|line| Some((line.value("ci.di.policy")?, line)))
     {
-        return mode(policy).then(|| line.evidence());
+        return is_disabled(policy).then(|| line.evidence());
     }
     let (file, number, policy) = identify(tree, "policy")?;
-    mode(&policy).then(|| evidence(&file, number))
+    is_disabled(&policy).then(|| evidence(&file, number))
+}
+
+/// Whether the last mode in a policy such as `search,found=all,notfound=disabled` is `disabled`.
+fn is_disabled(policy: &str) -> bool {
+    let modes = ["enabled", "disabled", "search", "report"];
+    let mode = policy.split(',').rfind(|word| modes.contains(word));
+    mode == Some("disabled")
 }
 
 /// The list in the program's own `settings.py`.
@@ -198,6 +209,18 @@ fn built_in(tree: &Tree) -> Option<Fact<Vec<String>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_mode_of_a_policy_counts() {
+        for (policy, disabled) in [
+            ("disabled", true),
+            ("found=all,disabled", true),
+            ("disabled,enabled", false),
+            ("search,found=all,maybe=none,notfound=disabled", false),
+        ] {
+            assert_eq!(is_disabled(policy), disabled, "{policy}");
+        }
+    }
 
     /// The examples of `read_cc_from_cmdline`.
     #[test]

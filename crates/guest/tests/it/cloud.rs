@@ -93,6 +93,7 @@ fn the_kernel_command_line_is_stronger_than_files() {
     for (arguments, list) in [
         ("ds=nocloud;s=http://10.0.0.1/", ["nocloud", "None"]),
         ("ci.ds=ConfigDrive", ["ConfigDrive", "None"]),
+        ("ds=nocloud ci.ds=ConfigDrive", ["ConfigDrive", "None"]),
         ("ci.datasource=OpenStack", ["OpenStack", "None"]),
         (
             "ds=Ec2 cc: datasource_list: [ConfigDrive, NoCloud] end_cc ro",
@@ -111,6 +112,23 @@ fn the_kernel_command_line_is_stronger_than_files() {
     let report = line("ci.di.policy=disabled").report();
     assert_eq!(says(&report, RuleId::CloudInit).0, Outcome::Failure);
     assert_eq!(place(&report, RuleId::CloudInit).0, "/boot/grub/grub.cfg");
+}
+
+/// As tools/ds-identify itself answers.
+#[test]
+fn ds_identify_cfg_is_read_as_the_shell_reads_it() {
+    for (contents, source) in [
+        ("  datasource : \"Ec2\" # x\n", Some("Ec2")),
+        ("datasource: Ec2\ndatasource: Azure\n", Some("Azure")),
+        ("datasource: Ec2\ndatasource:\n", None),
+        ("datasource: Ec2", None),
+        ("# datasource: Ec2\n", None),
+    ] {
+        let guest = Guest::debian();
+        guest.file("etc/cloud/ds-identify.cfg", contents);
+        let (list, ..) = order(&guest);
+        assert_eq!(list[0], source.unwrap_or("ConfigDrive"), "{contents}");
+    }
 }
 
 #[test]
