@@ -29,7 +29,7 @@ const BASES: [&str; 3] = ["/etc/cloud", "/usr/local/etc/cloud", "/usr/pkg/etc/cl
 pub(crate) const DATASOURCES: &str = "datasource_list";
 
 /// The values that are kept.
-const PATHS: [&str; 20] = [
+const PATHS: [&str; 21] = [
     DATASOURCES,
     "conf_d",
     "disable_ec2_metadata",
@@ -42,6 +42,7 @@ const PATHS: [&str; 20] = [
     "system_info.default_user.shell",
     "system_info.network.renderers",
     "users",
+    "users.default",
     "user",
     "disable_root",
     "ssh_pwauth",

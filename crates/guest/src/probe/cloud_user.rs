@@ -6,7 +6,7 @@
 //! unless it is switched off (`normalize_users_groups` in cloudinit/distros/ug_util.py,
 //! `apply_credentials` in cloudinit/config/cc_ssh.py).
 
-use crate::facts::CloudUsers;
+use crate::facts::{CloudUsers, Fact};
 use crate::fs::Tree;
 
 use super::cloud_config::Configuration;
@@ -18,9 +18,20 @@ pub(crate) fn probe(tree: &Tree, configuration: &Configuration) -> CloudUsers {
         let path = shell.value.as_str();
         path.starts_with('/') && !tree.exists(path)
     });
+    // Written as a mapping, `default` has to be true.
+    let mapped = || {
+        let default = configuration.flag("users.default")?;
+        Some(Fact {
+            value: vec!["default".to_owned()],
+            evidence: default.value.then_some(default.evidence)?,
+        })
+    };
+    let no_name = configuration
+        .text("user")
+        .is_some_and(|user| user.value.is_empty());
     CloudUsers {
-        users: configuration.list("users"),
-        old_user: configuration.place("user"),
+        users: configuration.list("users").or_else(mapped),
+        old_user: configuration.place("user").filter(|_| !no_name),
         sudo: configuration
             .text("system_info.default_user.sudo")
             .or_else(|| configuration.text("system_info.default_user.doas")),

@@ -71,7 +71,7 @@ fn named(line: &CommandLine) -> Option<Fact<Vec<String>>> {
             let (key, value) = argument.split_once('=')?;
             matches!(key, "ds" | "ci.ds" | "ci.datasource").then_some(value)
         })
-        .last()?;
+        .next_back()?;
     // Boot loaders want the semicolon quoted.
     let value = value.trim_matches(['"', '\'']);
     let name = match value.split([';', '\\']).next()? {

@@ -241,6 +241,11 @@ fn an_account_must_get_the_keys() {
         ("users: [eve]\n", "`default` is not among the users"),
         ("users: []\ndisable_root: true\n", "`default` is not among"),
         (
+            "users: {default: false, eve: {}}\n",
+            "`default` is not among",
+        ),
+        ("users: []\nuser: \"\"\n", "`default` is not among"),
+        (
             "system_info: {default_user: {shell: /usr/sbin/nologin}}\n",
             "the account `debian` has the shell `/usr/sbin/nologin`",
         ),
@@ -263,6 +268,9 @@ fn an_account_must_get_the_keys() {
         "users: []\ndisable_root: false\n",
         "users: [eve]\nuser: bob\n",
         "users: [{name: default}]\n",
+        "users: [[default, eve]]\n",
+        "users: {default: true}\n",
+        "users: \"eve,default\"\n",
     ] {
         let report = with(contents).report();
         assert!(optional(&report, RuleId::CloudUser).is_none(), "{contents}");
