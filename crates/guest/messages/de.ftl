@@ -117,6 +117,7 @@ datasource-order-why = die Daten einer Maschine kommen auf einem ConfigDrive; ei
 datasource-order-remedy = ConfigDrive an den Anfang stellen
 datasource-order-remedy-platform = als Plattform `openstack` einstellen, dann wird das ConfigDrive gelesen
 datasource-order-remedy-services = den Dienst für ConfigDrives an den Anfang der Metadatendienste stellen
+datasource-order-remedy-command-line = die Datenquelle aus der Kernel-Befehlszeile entfernen
 datasource-order-remedy-identify = Zeile entfernen, die nur eine Datenquelle zulässt
 
 sshd-title = SSH-Server

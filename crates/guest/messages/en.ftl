@@ -112,6 +112,7 @@ datasource-order-why = a machine's data come on a ConfigDrive; a NoCloud source 
 datasource-order-remedy = put ConfigDrive first
 datasource-order-remedy-platform = set the platform to `openstack`, which reads the config drive
 datasource-order-remedy-services = put the service for config drives first among the metadata services
+datasource-order-remedy-command-line = remove the data source from the kernel command line
 datasource-order-remedy-identify = remove the line that admits one data source only
 
 sshd-title = SSH server

@@ -1,8 +1,8 @@
-//! What the rules `cloud-init` and `datasource-order` say of an image without cloud-init: four
-//! other programs do as well, if they run and read a config drive.
+//! What the rules `cloud-init` and `datasource-order` say of an image without cloud-init, or with
+//! one that does not run: four other programs do as well, if they run and read a config drive.
 
 use super::{Judgement, remedy};
-use crate::facts::{Agent, Enablement, Evidence, Facts};
+use crate::facts::{Agent, CloudInit, Enablement, Evidence, Facts};
 use crate::report::{Message, Remedy};
 
 /// Programs that are as good as cloud-init.
@@ -24,6 +24,19 @@ fn accepted(facts: &Facts) -> Option<&Agent> {
         .filter(|agent| agent.enablement.value == Enablement::Enabled)
         .max_by_key(|agent| agent.reads_config_drive == Some(true))
         .or_else(|| all().next())
+}
+
+/// Whether one of them runs in the place of a cloud-init that is there and does not.
+pub(super) fn stand_in(facts: &Facts) -> bool {
+    let state = facts.cloud_init.enablement.as_ref();
+    let idle = state.is_none_or(|state| state.value == Enablement::Disabled);
+    idle && accepted(facts).is_some_and(|agent| agent.enablement.value == Enablement::Enabled)
+}
+
+/// cloud-init, if it is the one that sets up machines.
+pub(super) fn cloud_init(facts: &Facts) -> Option<&CloudInit> {
+    let found = &facts.cloud_init;
+    (found.installed.is_some() && !stand_in(facts)).then_some(found)
 }
 
 /// `cloud-init`: which other program does its work, if one is there that can.

@@ -1,7 +1,7 @@
 //! `cloud-config`: cloud-init's configuration can be read, names sources that exist, and the image
 //! holds no data or state that would be taken for the machine's.
 
-use super::{Judgement, remedy};
+use super::{Judgement, agents, remedy};
 use crate::facts::{Evidence, Facts, Fault};
 use crate::report::{Context, Message, Remedy};
 
@@ -9,7 +9,7 @@ use crate::report::{Context, Message, Remedy};
 const MILD: [&str; 3] = ["instance-left", "list-on-lines", "unknown-source"];
 
 pub(super) fn check(facts: &Facts, _: &Context) -> Option<Judgement> {
-    let problems = &facts.cloud_init.problems;
+    let problems = &agents::cloud_init(facts)?.problems;
     let worst = problems
         .iter()
         .find(|problem| !MILD.contains(&problem.code.as_str()))

@@ -27,6 +27,11 @@ impl Rule for CloudInit {
         let Some(installed) = &found.installed else {
             return agents::installed(facts).unwrap_or_else(|| missing(facts));
         };
+        if agents::stand_in(facts)
+            && let Some(judgement) = agents::installed(facts)
+        {
+            return judgement;
+        }
         let version = found.version.as_ref();
         if let Some(version) = version.filter(|version| compare(&version.value, MINIMUM).is_lt()) {
             let message = Message::new("cloud-init-old")
@@ -111,14 +116,15 @@ fn enable(evidence: &[Evidence]) -> Vec<Remedy> {
         let command = format!("sed -i '/^policy:/d' {}", remedy::quote(path));
         return remedy::both("cloud-init-remedy-policy", &[command]);
     }
-    if path.starts_with("/boot/") || path == "/etc/default/grub" {
-        let files = if path == "/etc/default/grub" {
-            path.to_owned()
-        } else {
-            format!("/etc/default/grub {}", remedy::quote(path))
+    if remedy::is_command_line(path) {
+        let text = evidence
+            .first()
+            .and_then(|evidence| evidence.text.as_deref());
+        let pattern = match text {
+            Some(line) if !line.contains("cloud-init=disabled") => " *ci\\.di\\.policy=[^ ]*",
+            _ => " *cloud-init=disabled",
         };
-        let command = format!("sed -i 's/ *cloud-init=disabled//' {files}");
-        return remedy::both("cloud-init-remedy-command-line", &[command]);
+        return remedy::from_command_line("cloud-init-remedy-command-line", pattern, path);
     }
     if path.starts_with("/etc/runlevels") {
         let commands = [

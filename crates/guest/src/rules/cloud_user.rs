@@ -1,14 +1,13 @@
 //! `cloud-user`: an account gets the machine's keys, and can be logged in to.
 
-use super::{Judgement, remedy};
+use super::{Judgement, agents, remedy};
 use crate::facts::{CloudInit, Facts};
 use crate::report::{Context, Message};
 
 const USERS: &str = "users: [default]";
 
 pub(super) fn check(facts: &Facts, _: &Context) -> Option<Judgement> {
-    let found = &facts.cloud_init;
-    found.installed.as_ref()?;
+    let found = agents::cloud_init(facts)?;
     no_keys(found)
         .or_else(|| no_account(found))
         .or_else(|| no_shell(found))

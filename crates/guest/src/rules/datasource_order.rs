@@ -17,7 +17,7 @@ impl Rule for DatasourceOrder {
         if let Some(judgement) = unreadable(facts) {
             return judgement;
         }
-        if facts.cloud_init.installed.is_none() {
+        if facts.cloud_init.installed.is_none() || agents::stand_in(facts) {
             return agents::data_source(facts).unwrap_or_else(|| {
                 Judgement::unknown(Message::new("datasource-order-no-cloud-init"))
             });
@@ -72,10 +72,27 @@ fn remedies(list: Option<&Fact<Vec<String>>>) -> Vec<Remedy> {
         let command = format!("sed -i '/^datasource:/d' {}", remedy::quote(path));
         return remedy::both("datasource-order-remedy-identify", &[command]);
     }
-    let directory = "/etc/cloud/cloud.cfg.d";
-    let name = match path.strip_prefix("/etc/cloud/cloud.cfg.d/") {
-        Some(current) if current >= "99-datasource.cfg" => "zzz-datasource.cfg".to_owned(),
-        _ => "99-datasource.cfg".to_owned(),
+    if remedy::is_command_line(path) {
+        let line = list.and_then(|list| list.evidence.first()?.text.as_deref());
+        let pattern = if line.is_some_and(|line| line.contains(" cc:")) {
+            " *cc:.*end_cc"
+        } else {
+            "\\b\\(ci\\.datasource\\|ci\\.ds\\|ds\\)=[^ \"]*"
+        };
+        return remedy::from_command_line("datasource-order-remedy-command-line", pattern, path);
+    }
+    // Beside the files that count: FreeBSD's packages have theirs below another prefix.
+    let base = ["/usr/local/etc/cloud", "/usr/pkg/etc/cloud"]
+        .into_iter()
+        .find(|base| path.starts_with(base))
+        .unwrap_or("/etc/cloud");
+    let directory = format!("{base}/cloud.cfg.d");
+    let current = path
+        .strip_prefix(directory.as_str())
+        .and_then(|rest| rest.strip_prefix('/'));
+    let name = match current {
+        Some(current) if current >= "99-datasource.cfg" => "zzz-datasource.cfg",
+        _ => "99-datasource.cfg",
     };
     let file = format!("{directory}/{name}");
     vec![

@@ -1,13 +1,12 @@
 //! `disk-growth`: the root filesystem grows to the size of the machine's disk.
 
-use super::Judgement;
 use super::remedy::{self, Packages};
+use super::{Judgement, agents};
 use crate::facts::{Fact, Facts, Growth};
 use crate::report::{Context, Message, Remedy};
 
 pub(super) fn check(facts: &Facts, _: &Context) -> Option<Judgement> {
-    facts.cloud_init.installed.as_ref()?;
-    let growth = &facts.cloud_init.growth;
+    let growth = &agents::cloud_init(facts)?.growth;
     if let Some(setting) = switched_off(growth) {
         let message = Message::new("disk-growth-off").with("setting", setting.value);
         return Some(Judgement::not_met(message).seen(setting.evidence));

@@ -1,13 +1,12 @@
 //! `network-renderer`: cloud-init finds a program with which it can set up the network.
 
-use super::Judgement;
 use super::remedy::{self, Packages};
+use super::{Judgement, agents};
 use crate::facts::{Evidence, Facts};
 use crate::report::{Context, Message, Remedy};
 
 pub(super) fn check(facts: &Facts, _: &Context) -> Option<Judgement> {
-    facts.cloud_init.installed.as_ref()?;
-    let renderers = &facts.cloud_init.renderers;
+    let renderers = &agents::cloud_init(facts)?.renderers;
     if let Some(setting) = &renderers.disabled {
         let message = Message::new("network-renderer-disabled");
         let judgement = Judgement::not_met(message).seen([setting.clone()]);

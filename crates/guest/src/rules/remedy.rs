@@ -127,6 +127,24 @@ pub(super) fn both(text: &str, commands: &[String]) -> Vec<Remedy> {
     vec![guest(text, commands.to_vec()), host(text, on_host)]
 }
 
+/// Removes what `pattern`, a basic regular expression, matches on the kernel command line: in the
+/// boot loader's file at `path`, and where GRUB's is made from.
+pub(super) fn from_command_line(text: &str, pattern: &str, path: &str) -> Vec<Remedy> {
+    const SOURCE: &str = "/etc/default/grub";
+    let files = if path == SOURCE {
+        SOURCE.to_owned()
+    } else {
+        format!("{SOURCE} {}", quote(path))
+    };
+    let command = format!("sed -i {} {files}", quote(&format!("s/{pattern}//g")));
+    both(text, &[command])
+}
+
+/// Whether `path` is a boot loader's configuration, or what GRUB's is made from.
+pub(super) fn is_command_line(path: &str) -> bool {
+    path.starts_with("/boot/") || path == "/etc/default/grub"
+}
+
 /// A word of the shell.
 pub(super) fn quote(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);

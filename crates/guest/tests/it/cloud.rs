@@ -112,6 +112,22 @@ fn the_kernel_command_line_is_stronger_than_files() {
     let report = line("ci.di.policy=disabled").report();
     assert_eq!(says(&report, RuleId::CloudInit).0, Outcome::Failure);
     assert_eq!(place(&report, RuleId::CloudInit).0, "/boot/grub/grub.cfg");
+    assert_eq!(
+        commands(&report, RuleId::CloudInit)[0],
+        "sed -i 's/ *ci\\.di\\.policy=[^ ]*//g' /etc/default/grub /boot/grub/grub.cfg"
+    );
+    // A file would change nothing.
+    assert_eq!(
+        commands(&line("ds=nocloud").report(), RuleId::DatasourceOrder)[0],
+        "sed -i 's/\\b\\(ci\\.datasource\\|ci\\.ds\\|ds\\)=[^ \"]*//g' /etc/default/grub /boot/grub/grub.cfg"
+    );
+    assert_eq!(
+        commands(
+            &line("cc: datasource_list: [Ec2] end_cc").report(),
+            RuleId::DatasourceOrder
+        )[0],
+        "sed -i 's/ *cc:.*end_cc//g' /etc/default/grub /boot/grub/grub.cfg"
+    );
 }
 
 /// As tools/ds-identify itself answers.

@@ -198,7 +198,7 @@ fn switches_of_cloud_init_itself_are_seen() {
             },
             "/boot/grub/grub.cfg",
             Some(2),
-            "sed -i 's/ *cloud-init=disabled//' /etc/default/grub /boot/grub/grub.cfg",
+            "sed -i 's/ *cloud-init=disabled//g' /etc/default/grub /boot/grub/grub.cfg",
         ),
         (
             |guest| {

@@ -268,3 +268,36 @@ fn coreos_cloudinit_may_be_masked_or_without_its_units() {
         Outcome::Failure
     );
 }
+
+#[test]
+fn a_cloud_init_that_does_not_run_is_stood_in_for() {
+    let guest = fedora_coreos("openstack");
+    guest
+        .file(
+            "usr/lib/python3.13/site-packages/cloudinit/version.py",
+            "__VERSION__ = \"24.2\"\n",
+        )
+        .file("etc/cloud/cloud.cfg", "datasource_list: [ NoCloud ]\n");
+    let report = guest.report();
+    assert_eq!(
+        says(&report, RuleId::CloudInit).1,
+        "ignition, runs on the first boot"
+    );
+    assert_eq!(
+        finding(&report, RuleId::DatasourceOrder).outcome,
+        Outcome::Pass
+    );
+    // What it lacks matters only if it is to run.
+    assert!(report.finding(RuleId::CloudUser).is_none());
+
+    guest.remove("boot/ignition.firstboot");
+    let report = guest.report();
+    assert!(report.finding(RuleId::CloudUser).is_some());
+    assert_eq!(
+        says(&report, RuleId::CloudInit),
+        (
+            Outcome::Failure,
+            "cloud-init is installed but does not run on boot".into()
+        )
+    );
+}

@@ -159,6 +159,14 @@ fn cloud_init_from_ports() {
         place(&report, RuleId::DatasourceOrder).0,
         "/usr/local/etc/cloud/cloud.cfg"
     );
+    guest.file(
+        "usr/local/etc/cloud/cloud.cfg",
+        "datasource_list: [ Ec2 ]\n",
+    );
+    assert_eq!(
+        commands(&guest.report(), RuleId::DatasourceOrder)[0],
+        "echo 'datasource_list: [ ConfigDrive, None ]' > /usr/local/etc/cloud/cloud.cfg.d/99-datasource.cfg"
+    );
     guest.file("usr/local/etc/cloud/cloud-init.disabled", "");
     assert_eq!(
         commands(&guest.report(), RuleId::CloudInit)[0],
