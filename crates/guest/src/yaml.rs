@@ -154,7 +154,8 @@ struct Search<'a> {
 impl Search<'_> {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), Broken> {
         let line = line_number(span.start.line());
-        if matches!(event, Event::Scalar(..) | Event::Alias(_)) && self.tabs.before(&span.start) {
+        if !matches!(event, Event::MappingEnd | Event::SequenceEnd) && self.tabs.before(&span.start)
+        {
             return Err(Broken {
                 line,
                 what: "a tab stands where only spaces may".to_owned(),
@@ -401,6 +402,8 @@ mod tests {
             "a: *nowhere\n",
             "\ta: 1\n",
             "a:\t1\n",
+            "a:\t[1]\n",
+            "a:\n-\t{b: 1}\n",
             "a: [\tb]\n",
             "a:\n\tb: 1\n",
         ] {

@@ -11,7 +11,7 @@ use abbild_disk::FileSource;
 use abbild_guest::{Context, Lang, inspect};
 use serde_json::Value;
 
-use crate::tree::{Guest, edited, stat_inode};
+use crate::tree::{Guest, START, edited, stat_inode};
 
 const IMAGE: &str = "ABBILD_TEST_IMAGE";
 const MEMORY: u64 = 64 << 20;
@@ -251,4 +251,24 @@ fn names_and_contents_that_are_no_text() {
     let list = report["facts"]["cloud_init"]["datasource_list"].to_string();
     assert!(list.contains("\\\\u{1b}]0;owned"), "{list}");
     assert_eq!(outcome(&report, "datasource-order"), "warning");
+}
+
+/// Bytes of the filesystem's metadata and data overwritten at random, the same in every run.
+#[test]
+fn damaged_filesystems() {
+    let disk = Guest::debian().disk_as(&["-t", "ext4", "-O", "^metadata_csum"]);
+    let mut state = 1_u32;
+    let mut random = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state as usize >> 8
+    };
+    for _ in 0..24 {
+        let mut disk = disk.clone();
+        for _ in 0..200 {
+            let place = START + 2048 + random() % (1 << 20);
+            disk[place] = u8::try_from(random() % 256).unwrap();
+        }
+        let report = bounded(&disk);
+        assert!(report["findings"].as_array().unwrap().len() >= 7);
+    }
 }

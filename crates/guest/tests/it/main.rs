@@ -8,5 +8,6 @@ mod cloud;
 mod distributions;
 mod family;
 mod hostile;
+mod oracle;
 mod rules;
 mod tree;

@@ -77,6 +77,11 @@ impl Guest {
         guest
     }
 
+    /// The directory that holds its files.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Writes a file.
     pub fn file(&self, path: &str, contents: impl AsRef<[u8]>) -> &Self {
         let path = self.at(path);
