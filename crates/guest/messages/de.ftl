@@ -227,6 +227,7 @@ cloud-config-found = { $code ->
     [seed] das Abbild enthält Daten für { $detail }, die jede Maschine für ihre eigenen hielte
     [instance-kept] cloud-init soll bei der Maschine bleiben, auf der das Abbild entstanden ist
     [instance-left] das Abbild enthält cloud-inits Zustand der Maschine, auf der es entstanden ist
+    [merge-how] eine Datei verlangt eine Art der Zusammenführung, der dieser Bericht nicht folgt
    *[list-on-lines] die Liste der Datenquellen geht über mehrere Zeilen, `ds-identify` sieht sie deshalb nicht
 }
 cloud-config-why = mit Einstellungen, die cloud-init übergeht, oder Daten einer anderen Maschine fehlen einer Maschine Name, Netz oder Schlüssel

@@ -222,6 +222,7 @@ cloud-config-found = { $code ->
     [seed] the image holds data for { $detail }, which every machine would take for its own
     [instance-kept] cloud-init is told to stay with the machine that the image was made on
     [instance-left] the image holds cloud-init's state of the machine that it was made on
+    [merge-how] a file asks for a way of merging that this report does not follow
    *[list-on-lines] the list of data sources spans several lines, so that `ds-identify` does not see it
 }
 cloud-config-why = with settings that cloud-init passes over, or data of another machine, a machine lacks its name, its network or its keys

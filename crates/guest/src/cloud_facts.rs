@@ -113,3 +113,18 @@ pub struct Agent {
     /// Whether that is an OpenStack config drive; absent if it cannot be told.
     pub reads_config_drive: Option<bool>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_of_earlier_versions_can_be_read() {
+        let stored = r#"{"installed": null, "version": null, "enablement": null,
+            "datasource_list": {"value": ["NoCloud"], "evidence": []},
+            "default_user": null, "growpart": null}"#;
+        let read: CloudInit = serde_json::from_str(stored).unwrap();
+        assert_eq!(read.datasource_list.unwrap().value, ["NoCloud"]);
+        assert_eq!(read.users, CloudUsers::default());
+    }
+}

@@ -1,8 +1,11 @@
 //! A few values out of a YAML file, with the lines they are on.
 //!
-//! cloud-init's configuration is YAML; an inspection wants three or four values of it. So nothing
+//! cloud-init's configuration is YAML; an inspection wants some twenty values of it. So nothing
 //! is built in memory: parser events are followed, and only the wanted paths are kept. An alias is
 //! not expanded, hence no "billion laughs"; nesting and the number of events are limited.
+//!
+//! cloud-init reads with PyYAML, which knows YAML 1.1 and drops a file for things that are allowed
+//! here; those are looked for. One is not: two anchors of the same name.
 
 use std::collections::HashMap;
 

@@ -4,7 +4,7 @@
 //! those the last by name wins (`read_conf_with_confd` in cloudinit/util.py). Mappings are merged
 //! key by key, and everything else replaces what was there, lists too. A file that is no YAML
 //! mapping counts as empty: cloud-init logs a warning and goes on. A file may ask for another way
-//! of merging (`merge_how`); nobody does that in an image, and it is not followed here.
+//! of merging (`merge_how`); that is reported, but not followed here.
 //!
 //! Of all that, only the values at [`PATHS`] are kept.
 
@@ -29,9 +29,11 @@ const BASES: [&str; 3] = ["/etc/cloud", "/usr/local/etc/cloud", "/usr/pkg/etc/cl
 pub(crate) const DATASOURCES: &str = "datasource_list";
 
 /// The values that are kept.
-const PATHS: [&str; 21] = [
+const PATHS: [&str; 23] = [
     DATASOURCES,
     "conf_d",
+    "merge_how",
+    "merge_type",
     "disable_ec2_metadata",
     "datasource.ConfigDrive.dsmode",
     "datasource.NoCloud.seedfrom",

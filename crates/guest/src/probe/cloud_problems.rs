@@ -77,6 +77,10 @@ pub(crate) fn probe(tree: &Tree, configuration: &Configuration, order: &Order) -
     problems.extend(kept_instance(tree, configuration));
     problems.extend(configuration.broken.iter().cloned());
     problems.extend(block_list(configuration));
+    let merging = ["merge_how", "merge_type"]
+        .iter()
+        .find_map(|key| configuration.place(key));
+    problems.extend(merging.map(|place| problem("merge-how", "", place)));
     problems
 }
 

@@ -6,7 +6,12 @@ use crate::facts::{Evidence, Facts, Fault};
 use crate::report::{Context, Message, Remedy};
 
 /// Oddities that do no harm by themselves.
-const MILD: [&str; 3] = ["instance-left", "list-on-lines", "unknown-source"];
+const MILD: [&str; 4] = [
+    "instance-left",
+    "list-on-lines",
+    "merge-how",
+    "unknown-source",
+];
 
 pub(super) fn check(facts: &Facts, _: &Context) -> Option<Judgement> {
     let problems = &agents::cloud_init(facts)?.problems;

@@ -190,6 +190,9 @@ fn lists_that_ask_nobody_are_named() {
         )
     );
 
+    let guest = with("merge_how: \"list(append)+dict()+str()\"\n");
+    assert_eq!(said(&guest, RuleId::CloudConfig).0, Outcome::Note);
+
     let guest = with("datasource:\n  ConfigDrive:\n    dsmode: disabled\n");
     let (outcome, text) = said(&guest, RuleId::CloudConfig);
     assert_eq!(outcome, Outcome::Warning);
