@@ -20,6 +20,11 @@ operating-system-none = kein Dateisystem mit einem Betriebssystem gefunden
 operating-system-windows = auf der Platte liegt Windows; unterstützt werden nur Linux und BSD
 operating-system-unnamed = das Wurzeldateisystem nennt kein System: `/etc/os-release` fehlt
 operating-system-why = von dieser Platte startet eine Maschine, also muss ein vollständiges Linux- oder BSD-System darauf sein
+operating-system-explain =
+    die Dateisysteme aller Partitionen werden nach `/etc/os-release`, `/usr/lib/os-release`,
+    `/sbin/init`, `/etc/fstab` und dergleichen abgesucht, und das mit den meisten davon gilt als Wurzel; dessen
+    os-release oder die älteren Dateien, die eine Distribution nennen, sagen, welches System es ist, und der ELF-Kopf
+    seines init, für welchen Prozessor; Windows, Installationsmedien und reine Datenplatten werden beim Namen genannt
 operating-system-remedy = nachsehen, was auf der Platte liegt, und diejenige hochladen, von der das System startet
 
 image-format-title = Abbildformat
@@ -42,6 +47,10 @@ image-format-refused = { $code ->
     }
 }
 image-format-why = sicher lesbar sind nur eigenständige Abbilder im Format raw, qcow2, VHDX, VDI oder VMDK, auch komprimiert
+image-format-explain =
+    das Format wird am Inhalt erkannt und nie am Dateinamen, durch Kompression und tar-Archive wird hindurchgesehen,
+    und jede Tabelle, die die Platte abbildet, wird geprüft; was ein Abbild nennt, etwa eine Basisdatei, wird nie
+    geöffnet, und ein Abbild, das darauf angewiesen ist, wird abgelehnt
 image-format-remedy-flatten = dort, wo die übrigen Dateien liegen, aus allen ein einziges Abbild machen
 image-format-remedy-repair = Abbild reparieren lassen und erneut prüfen
 image-format-remedy-hint = { $action ->
@@ -55,6 +64,9 @@ virtual-size-within = { $size }, erlaubt sind { $limit }
 virtual-size-above = { $size }, mehr als die erlaubten { $limit }
 virtual-size-refused = mehr als die erlaubten { $limit }: { $detail }
 virtual-size-why = die Platte jeder Maschine aus diesem Abbild muss mindestens so groß sein
+virtual-size-explain =
+    die Größe der Platte, wie eine Maschine sie sieht, steht im Kopf des Abbilds und wird mit der Grenze des Betreibers
+    verglichen; wie viel davon die Datei belegt, spielt keine Rolle
 virtual-size-remedy = System auf eine kleinere Platte übertragen
 
 root-filesystem-title = Wurzeldateisystem
@@ -73,6 +85,9 @@ root-filesystem-dirty = { $kind } auf Partition { $partition } wurde nicht saube
 root-filesystem-unsupported = { $kind } auf Partition { $partition } nutzt eine Eigenschaft, die nicht lesbar ist: { $detail }
 root-filesystem-corrupt = { $kind } auf Partition { $partition } ist beschädigt: { $detail }
 root-filesystem-why = beim ersten Start wächst das Wurzeldateisystem auf die Größe der Platte, und das ist für ext3 und ext4 vorgesehen
+root-filesystem-explain =
+    der Superblock des Wurzeldateisystems sagt, was es ist; es muss ext3 oder ext4 sein, in seine Partition passen,
+    sauber ausgehängt worden und lesbar sein
 root-filesystem-remedy-journal = Journal hinzufügen, damit wird es zu ext3
 root-filesystem-remedy-rebuild = System neu mit ext4 installieren, oder seine Dateien in ein neues Abbild kopieren und dort den Bootloader einrichten
 root-filesystem-remedy-check = Dateisystem prüfen und reparieren lassen
@@ -93,6 +108,11 @@ cloud-init-disabled = cloud-init ist installiert, läuft beim Systemstart aber n
 cloud-init-no-version = cloud-init ist installiert, die Version war nicht zu finden; nötig ist { $minimum } oder neuer
 cloud-init-unclear = cloud-init ist installiert; ob es beim Systemstart läuft, ist nicht zu erkennen
 cloud-init-why = cloud-init gibt einer neuen Maschine Namen, Netz und SSH-Schlüssel
+cloud-init-explain =
+    gesucht wird das Programm oder sein Python-Paket; die Version kommt aus `version.py` oder der Paketdatenbank, und ob
+    es beim Systemstart läuft, aus dem, was dort entscheidet: die Kernel-Befehlszeile, `/etc/cloud/cloud-init.disabled`,
+    `ds-identify.cfg` sowie die Units, Runlevel oder `rc.conf`, die es starten;
+    Ignition, coreos-cloudinit, bsd-cloudinit und cloudbase-init genügen ebenso
 cloud-init-remedy-file = Datei entfernen, die es abschaltet
 cloud-init-remedy-policy = Richtlinie entfernen, die es abschaltet
 cloud-init-remedy-first-boot = den nächsten Start als ersten gelten lassen
@@ -114,6 +134,10 @@ datasource-order-agent-elsewhere = { $source ->
 }
 datasource-order-agent-unclear = wo { $agent } seine Daten sucht, ist nicht zu erkennen
 datasource-order-why = die Daten einer Maschine kommen auf einem ConfigDrive; eine zuerst gefragte NoCloud-Quelle kann sie verdecken
+datasource-order-explain =
+    `/etc/cloud/cloud.cfg` und die Dateien in `/etc/cloud/cloud.cfg.d` werden in der Reihenfolge gelesen, in der
+    cloud-init sie zusammenführt, dazu `ds-identify.cfg`; in der wirksamen `datasource_list` muss ConfigDrive stehen, und
+    NoCloud nicht davor; ein anderes Programm an der Stelle von cloud-init muss ein ConfigDrive lesen
 datasource-order-remedy = ConfigDrive an den Anfang stellen
 datasource-order-remedy-platform = als Plattform `openstack` einstellen, dann wird das ConfigDrive gelesen
 datasource-order-remedy-services = den Dienst für ConfigDrives an den Anfang der Metadatendienste stellen
@@ -126,17 +150,28 @@ sshd-missing = kein SSH-Server installiert
 sshd-disabled = { $server } ist installiert, startet aber nicht mit dem System
 sshd-unclear = { $server } ist installiert; ob es mit dem System startet, ist nicht zu erkennen
 sshd-why = ohne laufenden SSH-Server führt nur die Konsole in eine Maschine
+sshd-explain =
+    gesucht werden die Programme von OpenSSH und dropbear, danach, was sie beim Systemstart ausführt: Verweise von
+    systemd-Units und -Sockets, Runlevel von OpenRC, SysV-Verweise oder `rc.conf`; Maskierungen und
+    `/etc/ssh/sshd_not_to_be_run` zählen
 sshd-remedy-file = Datei entfernen, die ihn abschaltet
 
 architecture-title = Prozessor
 architecture-other = die Programme sind für { $architecture }-Prozessoren
 architecture-why = Maschinen haben x86-64-Prozessoren und führen Programme für andere nicht aus
+architecture-explain =
+    der ELF-Kopf des Programms, das init ist, sagt, für welchen Prozessor das System gebaut wurde; Maschinen laufen
+    hier mit x86-64 und damit auch mit 32-Bit-x86
 architecture-remedy = das Image der Distribution für x86-64 (auch amd64 genannt) nehmen
 
 boot-loader-title = Bootloader
 boot-loader-none = weder ein BIOS noch eine UEFI-Firmware findet auf der Platte einen Bootloader
 boot-loader-no-fallback = UEFI-Firmware findet `{ $program }` nicht, weil unter dem Ersatznamen `EFI/BOOT/BOOTX64.EFI` nichts liegt
 boot-loader-why = die Firmware einer neuen Maschine kennt keinen Booteintrag und startet, was dort liegt, wo sie von selbst sucht
+boot-loader-explain =
+    für ein BIOS Startcode im ersten Sektor und bei einer GPT eine BIOS-Boot-Partition oder eine als startfähig
+    markierte Partition; für UEFI das Programm unter dem Ersatznamen `EFI/BOOT/BOOTX64.EFI` in einer
+    EFI-Systempartition; eines von beiden muss vorhanden sein
 boot-loader-remedy-install = einen Bootloader für das BIOS installieren
 boot-loader-remedy-fallback = den Bootloader unter den Ersatznamen kopieren
 
@@ -145,38 +180,60 @@ kernel-absent = das Bootmenü startet `{ $path }`; diese Datei gibt es nicht
 kernel-initrd-absent = das Bootmenü lädt `{ $path }`; diese Datei gibt es nicht
 kernel-none = in `/boot` liegt kein Kernel
 kernel-why = ohne Kernel und Initrd kann der Bootloader das System nicht starten
+kernel-explain =
+    das Startmenü wird gelesen, wie der Bootloader es liest; der Kernel und jede initrd des Eintrags, der von selbst
+    startet, müssen vorhanden sein; ohne Startmenü muss in `/boot` ein Kernel oder ein Programm für UEFI liegen
 kernel-remedy = Initrd und Bootmenü neu schreiben
 
 virtio-drivers-title = Virtio-Treiber
 virtio-drivers-missing = dem Kernel { $kernel } fehlt { $drivers }
 virtio-drivers-why = Platte und Netzwerkkarte einer Maschine sind Virtio-Geräte; ohne Treiber findet sie beide nicht
+virtio-drivers-explain =
+    virtio_pci, virtio_blk und virtio_net müssen in den startenden Kernel fest eingebaut sein (`modules.builtin`)
+    oder unter `/lib/modules` bei dessen Modulen liegen
 virtio-drivers-remedy = einen Kernel der Distribution installieren, der die Treiber hat
 
 initrd-drivers-title = Initrd
 initrd-drivers-one-machine = die Initrd enthält nur die Treiber der Maschine, auf der sie entstand; der für eine Virtio-Platte kann fehlen
 initrd-drivers-why = ohne Treiber für die Platte in der Initrd findet das System sein Root-Dateisystem nicht
+initrd-drivers-explain =
+    die initrd selbst wird nicht geöffnet; die Konfiguration des Programms, das sie erzeugt, initramfs-tools oder
+    dracut, sagt, ob sie die Treiber beliebiger Maschinen enthält oder nur die der erzeugenden
 initrd-drivers-remedy = den Treiber in die Initrd aufnehmen und sie neu schreiben
 
 root-device-title = Root-Gerät
 root-device-absent = der Kernel bekommt `root={ $root }`; das gibt es im Image nicht
 root-device-other-name = der Kernel bekommt `root={ $root }`, aber die Platte einer Maschine heißt `/dev/vda`
 root-device-why = ein System, das sein Root-Dateisystem nicht findet, bleibt stehen, bevor man es erreichen kann
+root-device-explain =
+    `root=` auf der Kernel-Befehlszeile des Eintrags, der von selbst startet, wird mit UUID, Label und Partition
+    jedes Dateisystems im Abbild verglichen; ein Gerätename muss der einer virtio-Platte sein, etwa `/dev/vda1`
 root-device-remedy = das Root-Dateisystem im Bootmenü mit seiner UUID benennen
 
 serial-console-title = serielle Konsole
 serial-console-none = der Kernel benutzt die serielle Konsole nicht
 serial-console-why = die Rettungskonsole zeigt, was eine Maschine auf ihre serielle Schnittstelle schreibt, vom Kernel bis zur Anmeldung
+serial-console-explain =
+    die Kernel-Befehlszeile des Eintrags, der von selbst startet, muss ein `console=` mit einer seriellen
+    Schnittstelle enthalten, etwa `console=ttyS0,115200`
 serial-console-remedy = den Kernel sie benutzen lassen
 
 static-network-title = Netzwerkkonfiguration
 static-network-address = eine feste Adresse ist eingetragen
 static-network-hardware = eine Netzwerkschnittstelle ist an die Hardware-Adresse einer einzelnen Karte gebunden
 static-network-why = eine neue Maschine hat eine andere Adresse und eine andere Netzwerkkarte und ist unter den alten nicht erreichbar
+static-network-explain =
+    die Dateien von ifupdown, netplan, NetworkManager, ifcfg, systemd-networkd und `rc.conf` werden nach festen
+    Adressen abgesucht, und sie wie auch die Regeln von udev nach Schnittstellen, die an einer Hardwareadresse
+    hängen; was cloud-init geschrieben hat, bleibt außer Betracht, denn das schreibt es für jede Maschine neu
 static-network-remedy = die Konfiguration entfernen; cloud-init schreibt für jede Maschine eine eigene
 
 machine-id-title = Machine-ID
 machine-id-set = das Image enthält eine Machine-ID
 machine-id-why = alle Maschinen aus dem Image hätten dieselbe ID, die eindeutig sein muss: DHCP, Journale und D-Bus verlassen sich darauf
+machine-id-explain =
+    `/etc/machine-id` muss leer sein, `uninitialized` enthalten oder fehlen, und die Kopie von D-Bus in
+    `/var/lib/dbus` muss ein Verweis darauf sein oder fehlen
 machine-id-remedy = sie leeren; dann erzeugt jede Maschine beim ersten Start ihre eigene
 
 host-keys-title = SSH-Host-Keys
@@ -185,6 +242,8 @@ host-keys-present = { $count ->
    *[other] das Image enthält { $count } private SSH-Host-Keys
 }
 host-keys-why = wer das Image hat, kann sich als jede daraus erzeugte Maschine ausgeben, sofern diese keine neuen erzeugt
+host-keys-explain =
+    `/etc/ssh` wird nach Dateien abgesucht, die wie private Hostschlüssel heißen; ihr Inhalt wird nie gezeigt
 host-keys-remedy = sie entfernen; cloud-init erzeugt für jede Maschine neue
 
 authorized-keys-title = hinterlegte Schlüssel
@@ -193,6 +252,9 @@ authorized-keys-present = { $count ->
    *[other] mit { $count } öffentlichen Schlüsseln im Image können sich ihre Besitzer anmelden
 }
 authorized-keys-why = die Besitzer dieser Schlüssel können sich auf jeder Maschine aus dem Image anmelden
+authorized-keys-explain =
+    die Verzeichnisse `.ssh` von root und in den Benutzerverzeichnissen werden nach zugelassenen Schlüsseln
+    abgesucht
 authorized-keys-remedy = die Dateien entfernen; cloud-init hinterlegt die Schlüssel, die für eine Maschine gewählt werden
 
 private-keys-title = private Schlüssel
@@ -201,21 +263,33 @@ private-keys-present = { $count ->
    *[other] in Home-Verzeichnissen liegen { $count } private Schlüssel
 }
 private-keys-why = wer das Image bekommt, bekommt auch die Schlüssel
+private-keys-explain =
+    die Verzeichnisse `.ssh` von root und in den Benutzerverzeichnissen werden nach privaten Schlüsseln abgesucht,
+    erkannt an der ersten Zeile; ihr Inhalt wird nie gezeigt
 private-keys-remedy = sie entfernen und überall ersetzen, wo sie benutzt wurden
 
 sshd-port-title = SSH-Port
 sshd-port-other = der SSH-Server lauscht auf Port { $port }
 sshd-port-why = ohne weiteres Zutun wird nur Port 22 zu einer Maschine weitergeleitet
+sshd-port-explain =
+    das zuerst wirksame `Port` in `sshd_config` und den Dateien, die sie einbindet; zu einem Server, der nicht
+    startet, wird nichts gesagt
 sshd-port-remedy = ihn auf Port 22 lauschen lassen
 
 sshd-firewall-title = Firewall
 sshd-firewall-blocks = eine Firewall im Image verwirft, was hereinkommt, und lässt Port { $port } nicht durch
 sshd-firewall-why = hinter ihr ist der SSH-Server nicht erreichbar, und nur die Konsole führt in eine Maschine
+sshd-firewall-explain =
+    ufw, nftables, iptables und firewalld, sofern sie mit dem System starten: gemeldet wird ein Regelwerk, das
+    Eingehendes verwirft und den Port des SSH-Servers nirgends nennt; Feineres wird nicht beurteilt
 sshd-firewall-remedy = den Port durchlassen
 
 sshd-root-login-title = Root-Anmeldung
 sshd-root-login-password = root kann sich über SSH mit einem Passwort anmelden, das Teil des Images ist
 sshd-root-login-why = alle Maschinen aus dem Image haben dasselbe Passwort, und es lässt sich von außen erraten
+sshd-root-login-explain =
+    `PermitRootLogin yes` ohne `PasswordAuthentication no` in der Konfiguration des SSH-Servers, zusammen mit einem
+    Passwort für root in `/etc/shadow` oder gar keinem
 sshd-root-login-remedy = root nur mit einem Schlüssel hereinlassen
 
 cloud-config-title = Konfiguration von cloud-init
@@ -231,6 +305,10 @@ cloud-config-found = { $code ->
    *[list-on-lines] die Liste der Datenquellen geht über mehrere Zeilen, `ds-identify` sieht sie deshalb nicht
 }
 cloud-config-why = mit Einstellungen, die cloud-init übergeht, oder Daten einer anderen Maschine fehlen einer Maschine Name, Netz oder Schlüssel
+cloud-config-explain =
+    `/etc/cloud/cloud.cfg` und die Dateien in `/etc/cloud/cloud.cfg.d` müssen YAML sein und Datenquellen nennen, die
+    es gibt, und im Abbild dürfen weder Daten für NoCloud oder ConfigDrive noch der Zustand zurückgeblieben sein,
+    den cloud-init in `/var/lib/cloud` zu einer anderen Maschine führt
 cloud-config-remedy-seed = die Daten entfernen
 cloud-config-remedy-clean = cloud-init die Maschine vergessen lassen
 cloud-config-remedy-check = nachsehen, was falsch ist, und die Datei berichtigen
@@ -242,6 +320,10 @@ cloud-user-none = `default` fehlt unter den Benutzern und root ist ausgesperrt, 
 cloud-user-unnamed = der Standardbenutzer hat keinen Namen, deshalb bekommt kein Konto die Schlüssel einer Maschine
 cloud-user-shell = das Konto `{ $user }` hat die Shell `{ $shell }`, die niemanden einlässt oder fehlt
 cloud-user-why = cloud-init richtet die Schlüssel einer Maschine für seinen Standardbenutzer ein; ohne dieses Konto kann sich niemand anmelden
+cloud-user-explain =
+    in der zusammengeführten Konfiguration von cloud-init muss das Modul `ssh` laufen und die Schlüssel müssen ein
+    Konto erreichen: den Standardbenutzer, der einen Namen und eine vorhandene Shell braucht, oder root, wenn
+    `disable_root` aus ist
 cloud-user-remedy = den Standardbenutzer anlegen lassen
 
 network-renderer-title = Netz durch cloud-init
@@ -252,6 +334,10 @@ network-renderer-missing = { $available ->
    *[other] cloud-init darf das Netz mit { $wanted } einrichten, das Abbild hat aber { $available }
 }
 network-renderer-why = die Adressen einer Maschine stehen auf ihrem ConfigDrive, und cloud-init muss sie an das Netzprogramm des Abbilds weitergeben
+network-renderer-explain =
+    gesucht werden die Programme, mit denen cloud-init das Netz einrichtet: netplan, ifupdown, NetworkManager,
+    systemd-networkd, sysconfig und rc.conf eines BSD; eines davon, das die Konfiguration zulässt, muss vorhanden
+    sein, und `network: { "{" }config: disabled{ "}" }` darf nicht gesetzt sein
 network-renderer-remedy = cloud-init das Netz einrichten lassen
 
 disk-growth-title = Wachsen der Platte
@@ -259,3 +345,7 @@ disk-growth-off = das Wurzeldateisystem wachsen zu lassen ist abgeschaltet: `{ $
 disk-growth-no-module = das Modul `{ $module }` gehört nicht zu denen von cloud-init, deshalb wächst das Wurzeldateisystem nicht
 disk-growth-no-tool = `{ $program }` ist nicht installiert, deshalb wächst das Wurzeldateisystem nicht
 disk-growth-why = das Wurzeldateisystem behält die Größe, die es im Abbild hat, so groß die Platte der Maschine auch ist
+disk-growth-explain =
+    die Module `growpart` und `resizefs` von cloud-init müssen laufen und dürfen nicht abgeschaltet sein, und deren
+    Programme `growpart` und `resize2fs` müssen installiert sein; Wachstum in der initrd oder durch systemd-repart
+    zählt ebenso

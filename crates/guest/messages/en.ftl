@@ -20,6 +20,11 @@ operating-system-none = no filesystem with an operating system was found
 operating-system-windows = the disk holds Windows; only Linux and BSD systems are supported
 operating-system-unnamed = the root filesystem does not say which system it holds: `/etc/os-release` is missing
 operating-system-why = a machine starts from this disk, so a complete Linux or BSD system must be on it
+operating-system-explain =
+    the filesystems of all partitions are searched for `/etc/os-release`,
+    `/usr/lib/os-release`, `/sbin/init`, `/etc/fstab` and the like, and the one with most of them is the root; its
+    os-release, or the older files that name a distribution, say which system it is, and the ELF header of its init
+    says for which processor; Windows, installers and disks with data only are told by name
 operating-system-remedy = see what is on the disk and upload the one that the system boots from
 
 image-format-title = image format
@@ -41,6 +46,10 @@ image-format-refused = { $code ->
     }
 }
 image-format-why = only raw, qcow2, VHDX, VDI and VMDK images, plain or compressed, that stand on their own can be read safely
+image-format-explain =
+    the format is told by content and never by the file's name, compression and tar archives are looked through,
+    and every table that maps the disk is verified; what is named inside an image, such as a backing file, is never
+    opened, and an image that depends on it is refused
 image-format-remedy-flatten = where its other files are, make one image of all of them
 image-format-remedy-repair = have the image repaired, then check it again
 image-format-remedy-hint = { $hint }
@@ -50,6 +59,9 @@ virtual-size-within = { $size }, limit { $limit }
 virtual-size-above = { $size }, more than the limit of { $limit }
 virtual-size-refused = more than the limit of { $limit }: { $detail }
 virtual-size-why = the disk of every machine made from the image has to be at least this large
+virtual-size-explain =
+    the size of the disk as a machine sees it, from the header of the image, is compared with the operator's
+    limit; how much of it the file takes up does not matter
 virtual-size-remedy = copy the system to a smaller disk
 
 root-filesystem-title = root filesystem
@@ -68,6 +80,9 @@ root-filesystem-dirty = { $kind } on partition { $partition } was not unmounted 
 root-filesystem-unsupported = { $kind } on partition { $partition } uses a feature that cannot be read: { $detail }
 root-filesystem-corrupt = { $kind } on partition { $partition } is damaged: { $detail }
 root-filesystem-why = the first boot enlarges the root filesystem to the machine's disk, which is supported for ext3 and ext4
+root-filesystem-explain =
+    the superblock of the root filesystem says what it is; it must be ext3 or ext4, fit into its
+    partition, have been unmounted cleanly, and its files must be readable
 root-filesystem-remedy-journal = add a journal, which makes it ext3
 root-filesystem-remedy-rebuild = install the system anew with ext4, or copy its files to a new image and install the boot loader there
 root-filesystem-remedy-check = have the filesystem checked and repaired
@@ -88,6 +103,11 @@ cloud-init-disabled = cloud-init is installed but does not run on boot
 cloud-init-no-version = cloud-init is installed, but its version was not found; { $minimum } or later is required
 cloud-init-unclear = cloud-init is installed, but whether it runs on boot could not be told
 cloud-init-why = cloud-init gives a new machine its name, its network and its SSH keys
+cloud-init-explain =
+    the program or its Python package is looked for, its version taken from `version.py` or the package
+    database, and whether it runs on boot from what decides it there: the kernel command line,
+    `/etc/cloud/cloud-init.disabled`, `ds-identify.cfg`, and the units, runlevels or `rc.conf` that start it;
+    Ignition, coreos-cloudinit, bsd-cloudinit and cloudbase-init do as well
 cloud-init-remedy-file = remove the file that switches it off
 cloud-init-remedy-policy = remove the policy that switches it off
 cloud-init-remedy-first-boot = make the next boot count as the first
@@ -109,6 +129,10 @@ datasource-order-agent-elsewhere = { $source ->
 }
 datasource-order-agent-unclear = where { $agent } looks for its data could not be told
 datasource-order-why = a machine's data come on a ConfigDrive; a NoCloud source that is asked first can hide them
+datasource-order-explain =
+    `/etc/cloud/cloud.cfg` and the files of `/etc/cloud/cloud.cfg.d` are read in the order in which
+    cloud-init merges them, and `ds-identify.cfg` with them; in the `datasource_list` that takes effect ConfigDrive must
+    stand, and NoCloud not before it; another program in the place of cloud-init must read a config drive
 datasource-order-remedy = put ConfigDrive first
 datasource-order-remedy-platform = set the platform to `openstack`, which reads the config drive
 datasource-order-remedy-services = put the service for config drives first among the metadata services
@@ -121,17 +145,27 @@ sshd-missing = no SSH server is installed
 sshd-disabled = { $server } is installed but does not start on boot
 sshd-unclear = { $server } is installed, but whether it starts on boot could not be told
 sshd-why = without a running SSH server only the console leads into a machine
+sshd-explain =
+    the programs of OpenSSH and dropbear are looked for, and then what starts them on boot: links of systemd
+    units and sockets, OpenRC runlevels, SysV links or `rc.conf`; masks and `/etc/ssh/sshd_not_to_be_run` count
 sshd-remedy-file = remove the file that switches it off
 
 architecture-title = processor
 architecture-other = the programs are for { $architecture } processors
 architecture-why = machines have x86-64 processors and cannot run programs for others
+architecture-explain =
+    the ELF header of the program that init is says for which processor the system was built; a machine here runs
+    x86-64, and 32-bit x86 with it
 architecture-remedy = take the distribution's image for x86-64 (also called amd64)
 
 boot-loader-title = boot loader
 boot-loader-none = neither a BIOS nor UEFI firmware finds a boot loader on the disk
 boot-loader-no-fallback = UEFI firmware does not find `{ $program }`, because nothing lies under the fallback name `EFI/BOOT/BOOTX64.EFI`
 boot-loader-why = a new machine's firmware remembers no boot entry, so it starts what lies where firmware looks by itself
+boot-loader-explain =
+    for a BIOS, boot code in the first sector, and with a GPT a BIOS boot partition or a partition marked bootable;
+    for UEFI, the program under the fallback name `EFI/BOOT/BOOTX64.EFI` in an EFI system partition; one of both
+    must be there
 boot-loader-remedy-install = install a boot loader for BIOS
 boot-loader-remedy-fallback = copy the boot loader to the fallback name
 
@@ -140,38 +174,60 @@ kernel-absent = the boot menu starts `{ $path }`, which does not exist
 kernel-initrd-absent = the boot menu loads `{ $path }`, which does not exist
 kernel-none = there is no kernel in `/boot`
 kernel-why = without its kernel and initrd the boot loader cannot start the system
+kernel-explain =
+    the boot menu is read as the boot loader reads it, and the kernel and every initrd of the entry that starts by
+    itself must exist; without a boot menu there must be a kernel in `/boot` or a program for UEFI
 kernel-remedy = write the initrd and the boot menu anew
 
 virtio-drivers-title = virtio drivers
 virtio-drivers-missing = kernel { $kernel } has no { $drivers }
 virtio-drivers-why = a machine's disk and network card are virtio devices; without drivers it finds neither
+virtio-drivers-explain =
+    virtio_pci, virtio_blk and virtio_net must be built into the kernel that starts (`modules.builtin`) or lie among
+    its modules under `/lib/modules`
 virtio-drivers-remedy = install a kernel of the distribution that has the drivers
 
 initrd-drivers-title = initrd
 initrd-drivers-one-machine = the initrd holds only the drivers of the machine that made it, which may not be those of a virtio disk
 initrd-drivers-why = without a driver for the disk in the initrd the system does not find its root filesystem
+initrd-drivers-explain =
+    the initrd itself is not opened; the configuration of the program that makes it, initramfs-tools or dracut, says
+    whether it takes the drivers of any machine or only those of the one it runs on
 initrd-drivers-remedy = have the initrd hold the driver, and write it anew
 
 root-device-title = root device
 root-device-absent = the kernel is told `root={ $root }`, which is not in the image
 root-device-other-name = the kernel is told `root={ $root }`, but the disk of a machine is called `/dev/vda`
 root-device-why = a system that does not find its root filesystem stops before it can be reached
+root-device-explain =
+    `root=` on the kernel command line of the entry that starts by itself is compared with UUID, label and partition
+    of every filesystem in the image; a device name must be one that a virtio disk has, such as `/dev/vda1`
 root-device-remedy = have the boot menu name the root filesystem by its UUID
 
 serial-console-title = serial console
 serial-console-none = the kernel does not use the serial console
 serial-console-why = the recovery console shows what a machine writes to its serial port, from the kernel to the login
+serial-console-explain =
+    the kernel command line of the entry that starts by itself must have a `console=` with a serial port, such as
+    `console=ttyS0,115200`
 serial-console-remedy = have the kernel use it
 
 static-network-title = network configuration
 static-network-address = a fixed address is configured
 static-network-hardware = a network interface is bound to the hardware address of one card
 static-network-why = a new machine has another address and another network card, and is not reached under the old ones
+static-network-explain =
+    the files of ifupdown, netplan, NetworkManager, ifcfg, systemd-networkd and `rc.conf` are searched for fixed
+    addresses, and they and udev's rules for interfaces named by a hardware address; what cloud-init has written is
+    left out, because it writes that anew for every machine
 static-network-remedy = remove the configuration; cloud-init writes one for each machine
 
 machine-id-title = machine id
 machine-id-set = the image holds a machine id
 machine-id-why = all machines made from the image would have the same id, which must be unique: DHCP, journals and D-Bus rely on it
+machine-id-explain =
+    `/etc/machine-id` must be empty, say `uninitialized` or not exist, and D-Bus' copy in `/var/lib/dbus` must be a
+    link to it or not exist
 machine-id-remedy = empty it; each machine then makes its own on its first boot
 
 host-keys-title = SSH host keys
@@ -180,6 +236,8 @@ host-keys-present = { $count ->
    *[other] the image holds { $count } private SSH host keys
 }
 host-keys-why = whoever has the image can pretend to be any machine made from it, unless each makes new keys
+host-keys-explain =
+    `/etc/ssh` is searched for files named like private host keys; their content is never shown
 host-keys-remedy = remove them; cloud-init makes new ones for each machine
 
 authorized-keys-title = authorized keys
@@ -188,6 +246,8 @@ authorized-keys-present = { $count ->
    *[other] { $count } public keys in the image let their owners log in
 }
 authorized-keys-why = the owners of these keys can log in to every machine made from the image
+authorized-keys-explain =
+    the `.ssh` directories of root and of the home directories are searched for authorized keys
 authorized-keys-remedy = remove the files; cloud-init installs the keys that are chosen for a machine
 
 private-keys-title = private keys
@@ -196,21 +256,33 @@ private-keys-present = { $count ->
    *[other] { $count } private keys lie in home directories
 }
 private-keys-why = whoever gets the image gets the keys, too
+private-keys-explain =
+    the `.ssh` directories of root and of the home directories are searched for private keys, which are told by
+    their first line; their content is never shown
 private-keys-remedy = remove them, and replace them where they were used
 
 sshd-port-title = SSH port
 sshd-port-other = the SSH server listens on port { $port }
 sshd-port-why = only port 22 is forwarded to a machine by default
+sshd-port-explain =
+    the first `Port` that takes effect in `sshd_config` and the files it includes; nothing is said about a server
+    that does not start
 sshd-port-remedy = have it listen on port 22
 
 sshd-firewall-title = firewall
 sshd-firewall-blocks = a firewall in the image drops what comes in and does not admit port { $port }
 sshd-firewall-why = behind it the SSH server is not reached, and only the console leads into a machine
+sshd-firewall-explain =
+    ufw, nftables, iptables and firewalld, if they start on boot: a set of rules that drops what comes in and names
+    the SSH server's port nowhere is reported; anything finer is not judged
 sshd-firewall-remedy = admit the port
 
 sshd-root-login-title = root login
 sshd-root-login-password = root can log in over SSH with a password that is part of the image
 sshd-root-login-why = all machines made from the image have the same password, and it can be guessed from outside
+sshd-root-login-explain =
+    `PermitRootLogin yes` without `PasswordAuthentication no` in the SSH server's configuration, together with a
+    password or none at all for root in `/etc/shadow`
 sshd-root-login-remedy = let root in with a key only
 
 cloud-config-title = cloud-init's configuration
@@ -226,6 +298,10 @@ cloud-config-found = { $code ->
    *[list-on-lines] the list of data sources spans several lines, so that `ds-identify` does not see it
 }
 cloud-config-why = with settings that cloud-init passes over, or data of another machine, a machine lacks its name, its network or its keys
+cloud-config-explain =
+    `/etc/cloud/cloud.cfg` and the files of `/etc/cloud/cloud.cfg.d` must be YAML and name data sources that exist,
+    and neither a seed of NoCloud or ConfigDrive nor cloud-init's state of another machine in `/var/lib/cloud` may
+    be left in the image
 cloud-config-remedy-seed = remove the data
 cloud-config-remedy-clean = have cloud-init forget the machine
 cloud-config-remedy-check = see what is wrong, and correct the file
@@ -237,6 +313,9 @@ cloud-user-none = `default` is not among the users and root is shut out, so that
 cloud-user-unnamed = the default user has no name, so that no account gets a machine's keys
 cloud-user-shell = the account `{ $user }` has the shell `{ $shell }`, which lets nobody in or is not there
 cloud-user-why = cloud-init installs a machine's keys for its default user; without that account nobody can log in
+cloud-user-explain =
+    the merged configuration of cloud-init must have its module `ssh` run and give the keys to an account: the
+    default user, which needs a name and a shell that exists, or root if `disable_root` is off
 cloud-user-remedy = have the default user created
 
 network-renderer-title = network by cloud-init
@@ -247,6 +326,10 @@ network-renderer-missing = { $available ->
    *[other] cloud-init may set up the network with { $wanted }, but the image has { $available }
 }
 network-renderer-why = a machine's addresses are in its config drive, and cloud-init has to hand them to the image's network program
+network-renderer-explain =
+    the programs are looked for with which cloud-init sets up a network: netplan, ifupdown, NetworkManager,
+    systemd-networkd, sysconfig and a BSD's rc.conf; one that the configuration admits must be there, and `network:
+    { "{" }config: disabled{ "}" }` must not
 network-renderer-remedy = have cloud-init set up the network
 
 disk-growth-title = growth of the disk
@@ -254,3 +337,6 @@ disk-growth-off = growing the root filesystem is switched off: `{ $setting }`
 disk-growth-no-module = the module `{ $module }` is not among cloud-init's, so that the root filesystem does not grow
 disk-growth-no-tool = `{ $program }` is not installed, so that the root filesystem does not grow
 disk-growth-why = the root filesystem keeps the size that it has in the image, however large the machine's disk is
+disk-growth-explain =
+    cloud-init's modules `growpart` and `resizefs` must run and not be switched off, and their programs `growpart`
+    and `resize2fs` be installed; growth in the initrd or by systemd-repart counts as well

@@ -8,6 +8,7 @@
 //! image is ever opened, memory and time are bounded, and every string of the guest is made
 //! printable before it becomes a fact.
 
+mod catalogue;
 mod check;
 mod cloud_facts;
 mod facts;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use abbild_disk::Disk;
 
+pub use catalogue::{Cure, Entry, catalogue};
 pub use check::{Checked, check};
 pub use facts::{
     Agent, Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Device, Drivers,

@@ -201,6 +201,7 @@ mod tests {
         for rule in crate::RuleId::ALL {
             literals.push(format!("{rule}-title"));
             literals.push(format!("{rule}-why"));
+            literals.push(format!("{rule}-explain"));
         }
         let ids = ids(ENGLISH);
         for id in &ids {
