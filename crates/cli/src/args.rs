@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use abbild_convert::Target;
-use abbild_guest::Lang;
+use abbild_guest::{Lang, RuleId};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -57,6 +57,8 @@ impl From<LangArg> for Lang {
 pub enum Command {
     /// Say whether an image file meets the requirements, without uploading anything
     Check(CheckArgs),
+    /// List the rules that images are checked against
+    Rules,
     /// Write an image in another format
     Convert(ConvertArgs),
     /// Remember a service and a token
@@ -120,10 +122,26 @@ pub enum AdminCommand {
 )]
 pub struct CheckArgs {
     /// Image file
-    pub image: PathBuf,
+    #[arg(required_unless_present = "explain")]
+    pub image: Option<PathBuf>,
     /// Largest accepted virtual disk: bytes, or with KiB, MiB, GiB, TiB
     #[arg(long, value_name = "SIZE", default_value = "100GiB", value_parser = parse_size)]
     pub max_size: u64,
+    /// Print a SARIF 2.1.0 log, as code scanning reads it
+    #[arg(long)]
+    pub sarif: bool,
+    /// Print JUnit XML, as Jenkins and GitLab read it
+    #[arg(long, conflicts_with = "sarif")]
+    pub junit: bool,
+    /// Explain a rule instead: what is looked at, why, and how to fix it
+    #[arg(
+        long,
+        value_name = "RULE",
+        conflicts_with_all = ["image", "sarif", "junit"],
+        hide_possible_values = true,
+        value_parser = rule_parser(),
+    )]
+    pub explain: Option<RuleId>,
 }
 
 #[derive(Debug, Args)]
@@ -369,6 +387,12 @@ fn target_parser() -> impl TypedValueParser<Value = Target> {
         .try_map(|name| Target::from_name(&name).ok_or("not a format that can be written"))
 }
 
+/// Takes the name of a rule; clap suggests the nearest for one that there is not.
+fn rule_parser() -> impl TypedValueParser<Value = RuleId> {
+    PossibleValuesParser::new(RuleId::ALL.iter().map(|rule| rule.as_str()))
+        .try_map(|name| name.parse::<RuleId>())
+}
+
 /// Reads `107374182400`, `100GiB`, `100G` (binary) or `100GB` (decimal) as bytes.
 fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
@@ -447,6 +471,25 @@ mod tests {
         let cli = cli.unwrap();
         assert!(cli.json);
         assert_eq!(cli.lang, Some(LangArg::De));
+    }
+
+    #[test]
+    fn an_image_or_a_rule_is_checked() {
+        let check = |args: &[&'static str]| {
+            Cli::try_parse_from(["abbild", "check"].iter().chain(args).copied())
+        };
+        assert!(check(&["x"]).is_ok());
+        assert!(check(&["--explain", "sshd"]).is_ok());
+        for wrong in [
+            &["--explain", "no-such"][..],
+            &["x", "--explain", "sshd"],
+            &["x", "--sarif", "--junit"],
+            &[],
+        ] {
+            assert!(check(wrong).is_err(), "{wrong:?}");
+        }
+        let typo = check(&["--explain", "ssh"]).unwrap_err().to_string();
+        assert!(typo.contains("a similar value exists: 'sshd'"), "{typo}");
     }
 
     #[test]

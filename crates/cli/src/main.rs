@@ -45,6 +45,7 @@ fn main() -> ExitCode {
 fn run(session: &Session, command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => commands::check::run(session, args),
+        Command::Rules => commands::rules::run(session),
         Command::Convert(args) => commands::convert::run(session, args),
         Command::Login(args) => commands::login::run(session, args),
         Command::Image(command) => commands::image::run(session, command),

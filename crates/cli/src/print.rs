@@ -25,10 +25,15 @@ pub fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// Control characters, and those that reorder or hide their neighbours.
+/// Control characters, those that reorder or hide their neighbours, and those that are none (XML
+/// does not admit them).
 fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Writes `value` as indented JSON.
@@ -43,7 +48,9 @@ pub fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     let mut safe = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         if c != '\n' && is_unsafe(c) {
-            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             safe.push(c);
         }
@@ -208,7 +215,7 @@ mod tests {
 
     #[test]
     fn json_is_safe_to_print_and_means_the_same() {
-        let value = serde_json::json!({"name": "x\u{9b}31m\u{202e}\x7f\x1b ü"});
+        let value = serde_json::json!({"name": "x\u{9b}31m\u{202e}\x7f\x1b\u{e0041} ü"});
         let mut out = Vec::new();
         json(&mut out, &value).unwrap();
         let text = String::from_utf8(out).unwrap();

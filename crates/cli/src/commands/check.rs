@@ -4,6 +4,7 @@
 //! the service's answer. A plain image is read where it lies, only the blocks that matter. A
 //! compressed one is first unpacked into an unlinked sparse file.
 
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,7 +15,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
-use crate::failure::{FAILED, with_causes};
+use crate::commands::rules;
+use crate::failure::{FAILED, Failure, UNREADABLE, with_causes};
 use crate::input::{self, unreadable};
 use crate::interrupt::Interrupt;
 use crate::print::{self, Style, clean};
@@ -22,21 +24,52 @@ use crate::progress::Steps;
 use crate::report::View;
 use crate::session::Session;
 
-/// Prints the verdict.
+/// Prints the verdict, or explains a rule.
 ///
 /// # Errors
 /// If the file could not be read or is no image, with that exit status.
 pub fn run(session: &Session, args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let name = args.image.display().to_string();
-    let checked = inspect(&args.image, args.max_size)?;
+    // clap sees conflicts of a command's own options only.
+    if session.json && (args.sarif || args.junit) {
+        let message = "`--json`, `--sarif` and `--junit` exclude each other";
+        return Err(Failure::new(message).code(UNREADABLE).into());
+    }
+    match (args.explain, &args.image) {
+        (Some(rule), _) => rules::explain(session, rule),
+        (None, Some(image)) => check(session, args, image),
+        (None, None) => Err(Failure::new("no image was named").code(UNREADABLE).into()),
+    }
+}
+
+fn check(session: &Session, args: &CheckArgs, image: &Path) -> anyhow::Result<ExitCode> {
+    let name = image.display().to_string();
+    let checked = inspect(image, args.max_size)?;
     let report = checked.report.to_json(session.lang);
-    if let Some(error) = checked.unreadable() {
+    let error = checked.unreadable();
+    if args.sarif || args.junit {
+        let report = match error {
+            Some(error) => without_verdict(&name, report, error),
+            None => report,
+        };
+        let view: View = serde_json::from_value(report).context("reading the report")?;
+        let error = error.map(|error| with_causes(error));
+        let mut out = BufWriter::new(io::stdout().lock());
+        if args.sarif {
+            print::json(&mut out, &view.sarif(image, error.as_deref()))?;
+        } else {
+            view.junit(&mut out, &name, error.as_deref())?;
+        }
+        out.flush()?;
+    } else if let Some(error) = error {
         if session.json {
             session.show(&without_verdict(&name, report, error), |_| Ok(()))?;
         }
+    } else {
+        print_report(session, &name, report)?;
+    }
+    if let Some(error) = error {
         return Err(unreadable(&name, error).into());
     }
-    print_report(session, &name, report)?;
     Ok(match checked.report.verdict {
         Verdict::Accepted | Verdict::AcceptedWithWarnings => ExitCode::SUCCESS,
         Verdict::Refused => ExitCode::from(FAILED),

@@ -8,6 +8,7 @@ pub mod image;
 pub mod key;
 pub mod login;
 pub mod region;
+pub mod rules;
 pub mod serve;
 pub mod size;
 pub mod vm;

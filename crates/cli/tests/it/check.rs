@@ -151,6 +151,100 @@ fn what_cannot_be_read_has_no_verdict() {
 }
 
 #[test]
+fn pipelines_get_sarif_and_junit_with_the_same_status() {
+    let log = check(&images::raw(), &["--sarif"]).expect(1).json();
+    assert_eq!(log["version"], "2.1.0");
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(
+        (&result["ruleId"], &result["level"]),
+        (&json!("operating-system"), &json!("error"))
+    );
+    let xml = check(&images::raw(), &["--junit"]).expect(1).out;
+    let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
+    assert_eq!((report.failures, report.errors), (2, 0));
+
+    let log = check(b"", &["--sarif"]).expect(2).json();
+    let invocation = &log["runs"][0]["invocations"][0];
+    assert_eq!(invocation["executionSuccessful"], false);
+    let xml = check(b"", &["--junit"]).expect(2).out;
+    let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
+    assert_eq!((report.failures, report.errors), (0, 1));
+}
+
+#[test]
+fn one_form_at_a_time() {
+    let home = Home::new();
+    for options in [
+        ["--json", "--sarif"],
+        ["--json", "--junit"],
+        ["--sarif", "--junit"],
+    ] {
+        let [first, second] = options;
+        for args in [["check", "x", first, second], [first, "check", "x", second]] {
+            let ran = home.run(&args).expect(2);
+            assert_eq!(ran.out, "", "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hostile_file_name_is_not_obeyed() {
+    let home = Home::new();
+    let name = "a\u{1b}[2J\u{202e}<&>{0}.img";
+    let path = home.0.path().join(name);
+    fs::write(&path, images::raw()).unwrap();
+    for options in [&[][..], &["--json"], &["--sarif"], &["--junit"]] {
+        let mut args = vec!["check", path.to_str().unwrap()];
+        args.extend(options);
+        let ran = home.run(&args).expect(1);
+        let commands = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!ran.out.contains(commands), "{options:?}: {:?}", ran.out);
+    }
+    let missing = home.run(&["check", "no\u{1b}[2J\u{202e}"]).expect(2);
+    assert!(
+        !missing.err.contains(['\u{1b}', '\u{202e}']),
+        "{:?}",
+        missing.err
+    );
+}
+
+#[test]
+fn rules_are_listed_and_explained_without_an_image() {
+    let home = Home::new();
+    let rules = home.run(&["rules", "--json"]).expect(0).json();
+    let rules = rules.as_array().unwrap();
+    assert!(rules.len() > RULES.len());
+    let names: Vec<_> = rules.iter().take(7).map(|rule| &rule["rule"]).collect();
+    assert_eq!(names, RULES);
+    let table = home.run(&["rules"]).expect(0).out;
+    assert_eq!(table.lines().count(), rules.len() + 1);
+    for rule in rules {
+        let name = rule["rule"].as_str().unwrap();
+        for lang in ["de", "en"] {
+            let text = home
+                .run(&["check", "--explain", name, "--lang", lang])
+                .expect(0)
+                .out;
+            assert!(text.starts_with(&format!("{name}: ")), "{text}");
+            let prose = text.lines().filter(|line| !line.starts_with("    "));
+            for line in prose {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+    }
+    let json = home
+        .run(&["check", "--explain", "sshd", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(json["default_severity"], "warning");
+    assert!(!json["remedies"].as_array().unwrap().is_empty());
+    let typo = home
+        .run(&["check", "--explain", "datasource-oder"])
+        .expect(2);
+    assert!(typo.err.contains("'datasource-order'"), "{}", typo.err);
+}
+
+#[test]
 fn paths_that_are_no_files_are_named() {
     let home = Home::new();
     let missing = home.run(&["check", "/nonexistent/image"]).expect(2);

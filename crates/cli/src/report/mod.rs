@@ -1,0 +1,126 @@
+//! The verdict on an image, in the forms in which it is printed.
+//!
+//! [`View`] is read from the JSON form of a report, which is what `abbild check` makes on this
+//! machine and what the service sends for an imported image, so both print the same. The sentences
+//! are in the report; only the few words around them are here, in both languages.
+//!
+//! [`text`] is for people, [`sarif`] and [`junit`] are for the pipelines that build images.
+
+pub mod explain;
+pub mod junit;
+pub mod sarif;
+mod summary;
+pub mod text;
+mod words;
+
+use abbild_guest::{Evidence, Facts, Lang, Outcome, Place, RuleId, Verdict};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::print::clean;
+
+/// What is printed of a report.
+#[derive(Debug, Deserialize)]
+pub struct View {
+    /// What follows from the findings; none if the file could not be read.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    verdict_text: String,
+    lang: Lang,
+    findings: Vec<Finding>,
+    /// Read with [`Facts`] where possible; another version's facts are not worth failing for.
+    #[serde(default)]
+    facts: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Finding {
+    /// A name and not a [`RuleId`], because another version may have more rules.
+    rule: String,
+    title: String,
+    outcome: Outcome,
+    #[serde(default)]
+    message_id: String,
+    message: String,
+    #[serde(default)]
+    evidence: Vec<Evidence>,
+    why: String,
+    #[serde(default)]
+    remedies: Vec<Remedy>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Remedy {
+    #[serde(rename = "where")]
+    place: Place,
+    text: String,
+    #[serde(default)]
+    commands: Vec<String>,
+}
+
+impl View {
+    fn facts(&self) -> Facts {
+        serde_json::from_value(self.facts.clone()).unwrap_or_default()
+    }
+}
+
+impl Finding {
+    /// Whether it is about one of the requirements.
+    fn is_requirement(&self) -> bool {
+        let rule: Result<RuleId, _> = self.rule.parse();
+        rule.is_ok_and(RuleId::is_requirement)
+    }
+
+    /// Whether there is something that could be done about it.
+    fn asks_for_action(&self) -> bool {
+        matches!(
+            self.outcome,
+            Outcome::Failure | Outcome::Warning | Outcome::Note
+        )
+    }
+
+    /// Reason and remedies as plain text, for formats that have one place for all of it.
+    fn advice(&self, lang: Lang) -> String {
+        let words = words::words(lang);
+        let mut text = format!("{}: {}", words.why, clean(&self.why));
+        for remedy in &self.remedies {
+            text.push_str(&format!("\n{}", remedy.heading(lang)));
+            for line in remedy.lines() {
+                text.push_str(&format!("\n    {line}"));
+            }
+        }
+        text
+    }
+}
+
+impl Remedy {
+    /// Where it is carried out, and what it does.
+    fn heading(&self, lang: Lang) -> String {
+        format!("{}: {}", words::place(self.place, lang), clean(&self.text))
+    }
+
+    /// The lines of its commands, as they are to be typed.
+    fn lines(&self) -> impl Iterator<Item = String> {
+        self.commands
+            .iter()
+            .flat_map(|command| command.lines().map(clean))
+    }
+}
+
+/// `path:line: text`, as compilers write it.
+fn place(evidence: &Evidence) -> String {
+    let mut parts = Vec::new();
+    match (&evidence.path, evidence.line) {
+        (Some(path), Some(line)) => parts.push(format!("{path}:{line}")),
+        (Some(path), None) => parts.push(path.clone()),
+        _ => {}
+    }
+    if let Some(offset) = evidence.offset {
+        parts.push(format!("byte {offset}"));
+    }
+    parts.extend(evidence.text.clone());
+    clean(&parts.join(": "))
+}
+
+#[cfg(test)]
+mod tests;
