@@ -242,8 +242,9 @@ mod tests {
         let (example, defaults) = (parse(example).unwrap(), Config::default());
         for &rule in abbild_guest::RuleId::ALL {
             assert_eq!(
-                example.requirements.of(rule),
-                defaults.requirements.of(rule)
+                example.requirements.0.get(&rule),
+                Some(&rule.default_severity()),
+                "abbild.example.toml: `{rule}` in [requirements]"
             );
         }
         let without_rules = |config: Config| Config {
@@ -254,6 +255,19 @@ mod tests {
             format!("{:?}", without_rules(example)),
             format!("{:?}", without_rules(defaults))
         );
+    }
+
+    #[test]
+    fn every_rule_can_be_given_a_severity_and_nothing_else_can() {
+        for &rule in abbild_guest::RuleId::ALL {
+            for severity in ["failure", "warning", "note"] {
+                let text = format!("[requirements]\n{rule} = \"{severity}\"");
+                let config = parse(&text).unwrap();
+                let named = serde_json::to_value(config.requirements.of(rule)).unwrap();
+                assert_eq!(named, severity, "{rule}");
+            }
+        }
+        assert!(parse("[requirements]\nno-such-rule = \"note\"").is_err());
     }
 
     #[test]
