@@ -34,7 +34,7 @@ pub(crate) fn clean(bytes: impl AsRef<[u8]>) -> String {
 
 /// Characters that change how neighbours are displayed without showing themselves.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -46,6 +46,7 @@ mod tests {
         assert_eq!(clean("a\x1b[31mred\x07"), "a\\u{1b}[31mred\\u{7}");
         assert_eq!(clean("a\u{9b}31m"), "a\\u{9b}31m");
         assert_eq!(clean("abc\u{202e}fed"), "abc\\u{202e}fed");
+        assert_eq!(clean("abc\u{61c}def"), "abc\\u{61c}def");
     }
 
     #[test]
