@@ -116,6 +116,9 @@ pub struct Facts {
     /// Other filesystems of the image that the guest's own fstab mounts.
     #[serde(default)]
     pub mounts: Vec<Mount>,
+    /// All lines of `/etc/fstab`, and what the image has of them.
+    #[serde(default)]
+    pub fstab: Vec<FstabLine>,
     /// The operating system.
     pub os: Option<Os>,
     /// Processor architecture, as Debian and `uname -m` users know it: `x86_64`, `aarch64`.
@@ -173,8 +176,11 @@ pub struct Partition {
     pub type_code: String,
     /// GPT name, if any.
     pub name: Option<String>,
-    /// GPT unique partition GUID, if any.
+    /// `PARTUUID` as Linux prints it: the GPT's unique GUID, or in an MBR disk signature and number.
     pub uuid: Option<String>,
+    /// Marked as the one to boot: MBR's active flag, GPT's legacy-BIOS attribute.
+    #[serde(default)]
+    pub bootable: bool,
     /// What the partition holds, by its superblock.
     pub filesystem: Option<Filesystem>,
 }
@@ -326,6 +332,46 @@ pub struct Mount {
     pub readable: bool,
     /// The line of `/etc/fstab`.
     pub evidence: Evidence,
+}
+
+/// A line of `/etc/fstab`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FstabLine {
+    /// What is mounted, as written: `UUID=…`, `/dev/vda2`, `tmpfs`.
+    pub device: String,
+    /// Where; `none` for swap.
+    pub mount_point: String,
+    /// Type of the filesystem, as written.
+    pub kind: String,
+    /// Options, as written.
+    pub options: String,
+    /// What `device` means in this image.
+    pub source: FstabSource,
+    /// Whether a machine will have it.
+    pub availability: Device,
+    /// The line.
+    pub evidence: Evidence,
+}
+
+/// What the first field of a line of `/etc/fstab` means in an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "found", rename_all = "kebab-case")]
+pub enum FstabSource {
+    /// A partition of the image.
+    Partition {
+        /// Its number, 0 for a disk without a table.
+        number: u32,
+    },
+    /// Nothing that could be missing: `tmpfs`, `proc` and the like.
+    None,
+    /// A file or directory of the guest itself: a swap file, a bind mount.
+    File,
+    /// A server.
+    Network,
+    /// An optical or floppy drive.
+    Removable,
+    /// A device that the image does not have.
+    Absent,
 }
 
 /// The operating system.

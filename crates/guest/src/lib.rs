@@ -30,8 +30,8 @@ pub use catalogue::{Cure, Entry, catalogue};
 pub use check::{Checked, check};
 pub use facts::{
     Agent, Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Device, Drivers,
-    Enablement, Evidence, Fact, Facts, Fault, Filesystem, Growth, Identity, Init, Mount, Os,
-    Partition, PartitionTable, Pinned, Renderers, Root, RootArgument, Sshd,
+    Enablement, Evidence, Fact, Facts, Fault, Filesystem, FstabLine, FstabSource, Growth, Identity,
+    Init, Mount, Os, Partition, PartitionTable, Pinned, Renderers, Root, RootArgument, Sshd,
 };
 pub use messages::{Lang, UnknownLang, render};
 pub use report::{

@@ -5,18 +5,18 @@
 //! is a partition of its own, so a file is looked for under both names. A path with variables, or
 //! on a device of the loader's own naming, is left alone.
 
-use crate::facts::{BootEntry, BootFile, Device, Partition, RootArgument};
+use crate::facts::{BootEntry, BootFile, Device, RootArgument};
 use crate::fs::Tree;
+use crate::inspect::Devices;
 use crate::text::clean;
 
 use super::cmdline::CommandLine;
-use super::fstab;
 
 /// Initrds of one entry.
 const MAX_INITRDS: usize = 8;
 
 /// The entry that `line` stands in.
-pub(crate) fn probe(tree: &Tree, line: &CommandLine, partitions: &[Partition]) -> BootEntry {
+pub(crate) fn probe(tree: &Tree, line: &CommandLine, devices: &Devices) -> BootEntry {
     BootEntry {
         kernel: line.kernel().and_then(|path| file(tree, path)),
         initrds: line
@@ -27,7 +27,7 @@ pub(crate) fn probe(tree: &Tree, line: &CommandLine, partitions: &[Partition]) -
             .collect(),
         root: line.value("root").map(|value| RootArgument {
             value: clean(value),
-            device: fstab::device(value, partitions),
+            device: devices.availability(value),
         }),
         evidence: vec![line.evidence()],
     }

@@ -1,112 +1,159 @@
-//! The guest's own `/etc/fstab`: which of the image's partitions it mounts where.
+//! The guest's own `/etc/fstab`, fstab(5): what it mounts where, and whether the image has it.
 
-use crate::facts::{Device, Evidence, Partition};
+use crate::facts::{Device, FstabLine, FstabSource};
 use crate::fs::Tree;
+use crate::inspect::Devices;
+use crate::text::clean;
 
 use super::MAX_CONFIG;
 
-/// Mount points whose contents matter to an inspection.
-const WANTED: [&str; 4] = ["/boot", "/usr", "/var", "/etc"];
+/// Lines that become facts.
+const MAX_LINES: usize = 200;
 
-/// One line that mounts something where it matters.
-pub(crate) struct Entry {
-    /// Mount point.
-    pub(crate) path: String,
-    /// Number of the partition, if the image has it.
-    pub(crate) partition: Option<u32>,
-    /// The line.
-    pub(crate) evidence: Evidence,
-}
+/// Types that need no device, from `/proc/filesystems` of a usual kernel.
+const NO_DEVICE: [&str; 26] = [
+    "9p",
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fdescfs",
+    "fusectl",
+    "hugetlbfs",
+    "linprocfs",
+    "mqueue",
+    "none",
+    "overlay",
+    "proc",
+    "procfs",
+    "pstore",
+    "ramfs",
+    "securityfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
+];
+/// Types whose device is on the network.
+const NETWORK: [&str; 8] = [
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "ceph",
+    "glusterfs",
+    "fuse.sshfs",
+];
+/// Drives that are there without what is in them.
+const REMOVABLE: [&str; 6] = ["cdrom", "dvd", "sr", "fd", "floppy", "cd"];
 
-/// The lines of `/etc/fstab` that mount `/boot`, `/usr`, `/var` or `/etc`.
-pub(crate) fn read(tree: &Tree, partitions: &[Partition]) -> Vec<Entry> {
+/// All lines of `/etc/fstab` that mean something.
+pub(crate) fn read(tree: &Tree, devices: &Devices) -> Vec<FstabLine> {
     let Some(file) = tree.read("/etc/fstab", MAX_CONFIG) else {
         return Vec::new();
     };
-    let mut entries: Vec<Entry> = Vec::new();
-    for (number, line) in file.lines() {
-        if line.trim_start().starts_with('#') {
-            continue;
+    let lines = file.lines().filter_map(|(number, line)| {
+        let line = line.trim_start();
+        if line.starts_with('#') {
+            return None;
         }
         let mut fields = line.split_whitespace();
-        let (Some(device), Some(path)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        if !WANTED.contains(&path) || entries.iter().any(|entry| entry.path == path) {
-            continue;
-        }
-        entries.push(Entry {
-            path: path.to_owned(),
-            partition: partition_of(device, partitions),
+        let (device, mount_point) = (unescape(fields.next()?), unescape(fields.next()?));
+        // What is left out means what mount(8) takes instead.
+        let kind = fields.next().unwrap_or("auto");
+        let options = fields.next().unwrap_or("defaults");
+        let source = source(&device, kind, options, devices);
+        Some(FstabLine {
+            availability: match source {
+                FstabSource::Partition { .. } => devices.availability(&device),
+                FstabSource::None | FstabSource::File => Device::Present,
+                FstabSource::Network | FstabSource::Removable => Device::Unknown,
+                FstabSource::Absent => Device::Absent,
+            },
+            source,
+            device: clean(device),
+            mount_point: clean(mount_point),
+            kind: clean(kind),
+            options: clean(options),
             evidence: file.evidence(number, line),
-        });
-    }
-    entries
-}
-
-/// The partition that a device field names. Device names are taken to mean the only disk.
-fn partition_of(device: &str, partitions: &[Partition]) -> Option<u32> {
-    let find = |test: &dyn Fn(&Partition) -> bool| {
-        partitions
-            .iter()
-            .find(|partition| test(partition))
-            .map(|partition| partition.number)
-    };
-    let filesystem_has = |partition: &Partition, label: Option<&str>, uuid: Option<&str>| {
-        partition.filesystem.as_ref().is_some_and(|fs| {
-            (label.is_some() && fs.label.as_deref() == label)
-                || uuid.is_some_and(|uuid| {
-                    fs.uuid
-                        .as_deref()
-                        .is_some_and(|own| own.eq_ignore_ascii_case(uuid))
-                })
         })
-    };
-    let unquoted = device.replace('"', "");
-    if let Some((key, value)) = unquoted.split_once('=') {
-        return match key {
-            "UUID" => find(&|partition| filesystem_has(partition, None, Some(value))),
-            "LABEL" => find(&|partition| filesystem_has(partition, Some(value), None)),
-            "PARTLABEL" => find(&|partition| partition.name.as_deref() == Some(value)),
-            "PARTUUID" => find(&|partition| {
-                partition
-                    .uuid
-                    .as_deref()
-                    .is_some_and(|own| own.eq_ignore_ascii_case(value))
-            }),
-            _ => None,
-        };
-    }
-    let number: u32 = DISKS
-        .iter()
-        .find_map(|disk| device.strip_prefix(disk))?
-        .parse()
-        .ok()?;
-    find(&|partition| partition.number == number)
+    });
+    lines.take(MAX_LINES).collect()
 }
 
-/// Names of the first disk, first the one that a virtio disk has.
-const DISKS: [&str; 6] = [
-    "/dev/vda",
-    "/dev/sda",
-    "/dev/xvda",
-    "/dev/hda",
-    "/dev/nvme0n1p",
-    "/dev/mmcblk0p",
-];
+/// What the device field means in this image.
+fn source(device: &str, kind: &str, options: &str, devices: &Devices) -> FstabSource {
+    if NETWORK.contains(&kind) || device.starts_with("//") {
+        return FstabSource::Network;
+    }
+    let binds = |option| matches!(option, "bind" | "rbind" | "loop");
+    if options.split(',').any(binds) {
+        return FstabSource::File;
+    }
+    if NO_DEVICE.contains(&kind) {
+        return FstabSource::None;
+    }
+    if let Some(found) = devices
+        .find(device)
+        .and_then(|index| devices.as_source(index))
+    {
+        return found;
+    }
+    let named = device.contains('=') || device.starts_with("/dev/");
+    if device.starts_with('/') && !named {
+        return FstabSource::File;
+    }
+    let drive = device.strip_prefix("/dev/").unwrap_or("");
+    let drive = drive.trim_end_matches(|c: char| c.is_ascii_digit());
+    if REMOVABLE.contains(&drive) {
+        return FstabSource::Removable;
+    }
+    if named {
+        FstabSource::Absent
+    } else {
+        // `none`, `tmpfs`, or a name that only the type's own helper understands.
+        FstabSource::None
+    }
+}
 
-/// Whether a machine made from the image will have the device that `name` stands for.
-pub(crate) fn device(name: &str, partitions: &[Partition]) -> Device {
-    let tagged = ["UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="]
-        .iter()
-        .any(|tag| name.starts_with(tag));
-    let disk = DISKS.iter().position(|disk| name.starts_with(disk));
-    match (partition_of(name, partitions), disk) {
-        (Some(_), Some(1..)) => Device::OtherName,
-        (Some(_), _) => Device::Present,
-        // A name such as `PARTUUID=…/PARTNROFF=1` or of a volume is beyond this.
-        (None, _) if name.contains("/PARTNROFF=") => Device::Unknown,
-        (None, None) if !tagged => Device::Unknown,
-        (None, _) => Device::Absent,
+/// A field, in which blanks are written `\040`.
+fn unescape(field: &str) -> String {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let code = tail
+            .get(..3)
+            .filter(|_| byte == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = tail.get(3..).unwrap_or(&[]);
+            }
+            None => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_are_written_as_octal_numbers() {
+        assert_eq!(unescape("LABEL=my\\040disk"), "LABEL=my disk");
+        assert_eq!(unescape("a\\b\\04"), "a\\b\\04");
+        assert_eq!(unescape("\\777x"), "\\777x");
     }
 }

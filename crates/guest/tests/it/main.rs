@@ -5,9 +5,11 @@
 mod bounds;
 mod checks;
 mod cloud;
+mod disk;
 mod distributions;
 mod family;
 mod hostile;
+mod layout;
 mod oracle;
 mod rules;
 mod tree;

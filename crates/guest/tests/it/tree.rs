@@ -1,4 +1,4 @@
-//! Small guests: a directory of files, made into an ext filesystem on a disk with an MBR.
+//! Small guests: a directory of files, made into an ext filesystem on a disk.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,8 +11,9 @@ use std::sync::Arc;
 use abbild_guest::{Context, Finding, Lang, Outcome, Report, RuleId, inspect};
 use tempfile::TempDir;
 
-/// Where the partition begins.
-pub const START: usize = 1 << 20;
+pub use crate::disk::START;
+use crate::disk::{Disk, Part};
+
 const SIZE: usize = 8 << 20;
 
 /// A guest in the making.
@@ -139,6 +140,17 @@ impl Guest {
         )
     }
 
+    /// Moves the directory `path` into a guest of its own, and leaves an empty one.
+    pub fn split(&self, path: &str) -> Self {
+        let part = Self::empty();
+        let from = self.directory.path().join(path);
+        for entry in fs::read_dir(&from).unwrap() {
+            let entry = entry.unwrap();
+            fs::rename(entry.path(), part.directory.path().join(entry.file_name())).unwrap();
+        }
+        part
+    }
+
     fn at(&self, path: &str) -> PathBuf {
         let path = self.directory.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -152,7 +164,12 @@ impl Guest {
 
     /// The same with other options for mke2fs.
     pub fn disk_as(&self, options: &[&str]) -> Vec<u8> {
-        disk_of(self.directory.path(), options)
+        Disk::mbr([Part::new(self.filesystem(options))]).bytes()
+    }
+
+    /// The filesystem alone.
+    pub fn filesystem(&self, options: &[&str]) -> Vec<u8> {
+        filesystem_of(self.directory.path(), options)
     }
 
     /// The report on [`Guest::disk`].
@@ -161,12 +178,12 @@ impl Guest {
     }
 }
 
-fn disk_of(directory: &Path, options: &[&str]) -> Vec<u8> {
+/// An ext filesystem of the files in `directory`.
+fn filesystem_of(directory: &Path, options: &[&str]) -> Vec<u8> {
     let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len((START + SIZE) as u64).unwrap();
+    image.as_file().set_len(SIZE as u64).unwrap();
     let made = Command::new("/sbin/mke2fs")
-        .args(["-q", "-F", "-L", "root", "-E"])
-        .arg(format!("offset={START}"))
+        .args(["-q", "-F", "-L", "root"])
         .args(options)
         .arg("-d")
         .arg(directory)
@@ -175,14 +192,7 @@ fn disk_of(directory: &Path, options: &[&str]) -> Vec<u8> {
         .output()
         .expect("mke2fs is in the package e2fsprogs");
     assert!(made.status.success(), "{made:?}");
-    let mut disk = fs::read(image.path()).unwrap();
-    disk[..10].fill(0x90);
-    let entry = &mut disk[446..462];
-    entry[4] = 0x83;
-    entry[8..12].copy_from_slice(&((START / 512) as u32).to_le_bytes());
-    entry[12..16].copy_from_slice(&((SIZE / 512) as u32).to_le_bytes());
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    disk
+    fs::read(image.path()).unwrap()
 }
 
 /// The disk after debugfs has carried out `commands` on its filesystem.
