@@ -70,20 +70,24 @@ virtual-size-explain =
 virtual-size-remedy = System auf eine kleinere Platte übertragen
 
 root-filesystem-title = Wurzeldateisystem
-root-filesystem-good = { $kind } auf Partition { $partition }
-root-filesystem-good-plain = { $kind } auf der ganzen Platte
-root-filesystem-ext2 = ext2 auf Partition { $partition } hat kein Journal; nötig ist ext3 oder ext4
+root-filesystem-place = { $where ->
+    [volume] im LVM-Volume { $volume } der Gruppe { $group }
+    [disk] auf der ganzen Platte
+   *[other] auf Partition { $partition }
+}
+root-filesystem-good = { $kind } { root-filesystem-place }
+root-filesystem-ext2 = ext2 { root-filesystem-place } hat kein Journal; nötig ist ext3 oder ext4
 root-filesystem-other = { $class ->
-    [lvm] das System liegt in einem LVM-Volume auf Partition { $partition }; nötig ist ext3 oder ext4 unmittelbar auf einer Partition
+    [lvm] das System liegt { root-filesystem-place }, und dieses LVM ist nicht lesbar; nötig ist ext3 oder ext4 auf einer Partition oder in einem linearen oder Striped-Volume
     [encrypted] Partition { $partition } ist verschlüsselt ({ $kind }); nötig ist ext3 oder ext4
     [raid] Partition { $partition } gehört zu einem RAID-Verbund; nötig ist ext3 oder ext4 unmittelbar auf einer Partition
-   *[filesystem] { $kind } auf Partition { $partition }; nötig ist ext3 oder ext4
+   *[filesystem] { $kind } { root-filesystem-place }; nötig ist ext3 oder ext4
 }
 root-filesystem-none = keine Partition enthält ein bekanntes Dateisystem
-root-filesystem-truncated = { $kind } auf Partition { $partition } ist größer als die Partition: { $detail }
-root-filesystem-dirty = { $kind } auf Partition { $partition } wurde nicht sauber ausgehängt, das Journal muss noch eingespielt werden
-root-filesystem-unsupported = { $kind } auf Partition { $partition } nutzt eine Eigenschaft, die nicht lesbar ist: { $detail }
-root-filesystem-corrupt = { $kind } auf Partition { $partition } ist beschädigt: { $detail }
+root-filesystem-truncated = { $kind } { root-filesystem-place } ist größer als die Partition: { $detail }
+root-filesystem-dirty = { $kind } { root-filesystem-place } wurde nicht sauber ausgehängt, das Journal muss noch eingespielt werden
+root-filesystem-unsupported = { $kind } { root-filesystem-place } nutzt eine Eigenschaft, die nicht lesbar ist: { $detail }
+root-filesystem-corrupt = { $kind } { root-filesystem-place } ist beschädigt: { $detail }
 root-filesystem-why = beim ersten Start wächst das Wurzeldateisystem auf die Größe der Platte, und das ist für ext3 und ext4 vorgesehen
 root-filesystem-explain =
     der Superblock des Wurzeldateisystems sagt, was es ist; es muss ext3 oder ext4 sein, in seine Partition passen,

@@ -65,20 +65,24 @@ virtual-size-explain =
 virtual-size-remedy = copy the system to a smaller disk
 
 root-filesystem-title = root filesystem
-root-filesystem-good = { $kind } on partition { $partition }
-root-filesystem-good-plain = { $kind } on the whole disk
-root-filesystem-ext2 = ext2 on partition { $partition } has no journal; ext3 or ext4 is required
+root-filesystem-place = { $where ->
+    [volume] in LVM volume { $volume } of group { $group }
+    [disk] on the whole disk
+   *[other] on partition { $partition }
+}
+root-filesystem-good = { $kind } { root-filesystem-place }
+root-filesystem-ext2 = ext2 { root-filesystem-place } has no journal; ext3 or ext4 is required
 root-filesystem-other = { $class ->
-    [lvm] the system lies in an LVM volume on partition { $partition }; ext3 or ext4 directly on a partition is required
+    [lvm] the system lies { root-filesystem-place }, and this LVM cannot be read; ext3 or ext4 on a partition or in a linear or striped volume is required
     [encrypted] partition { $partition } is encrypted ({ $kind }); ext3 or ext4 is required
     [raid] partition { $partition } belongs to a RAID array; ext3 or ext4 directly on a partition is required
-   *[filesystem] { $kind } on partition { $partition }; ext3 or ext4 is required
+   *[filesystem] { $kind } { root-filesystem-place }; ext3 or ext4 is required
 }
 root-filesystem-none = no partition holds a known filesystem
-root-filesystem-truncated = { $kind } on partition { $partition } is larger than its partition: { $detail }
-root-filesystem-dirty = { $kind } on partition { $partition } was not unmounted cleanly and needs its journal replayed
-root-filesystem-unsupported = { $kind } on partition { $partition } uses a feature that cannot be read: { $detail }
-root-filesystem-corrupt = { $kind } on partition { $partition } is damaged: { $detail }
+root-filesystem-truncated = { $kind } { root-filesystem-place } is larger than its partition: { $detail }
+root-filesystem-dirty = { $kind } { root-filesystem-place } was not unmounted cleanly and needs its journal replayed
+root-filesystem-unsupported = { $kind } { root-filesystem-place } uses a feature that cannot be read: { $detail }
+root-filesystem-corrupt = { $kind } { root-filesystem-place } is damaged: { $detail }
 root-filesystem-why = the first boot enlarges the root filesystem to the machine's disk, which is supported for ext3 and ext4
 root-filesystem-explain =
     the superblock of the root filesystem says what it is; it must be ext3 or ext4, fit into its

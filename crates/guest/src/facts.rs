@@ -8,6 +8,10 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::cloud_facts::{Agent, CloudInit, CloudUsers, Growth, Renderers};
+pub use crate::disk_facts::{
+    Filesystem, FstabLine, FstabSource, LogicalVolume, Mount, Partition, PartitionTable, Root,
+    VolumeName,
+};
 
 /// Where something was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,14 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// The same place, `bytes` further on, if it is one on the disk.
+    pub(crate) fn further(&self, bytes: u64) -> Self {
+        Self {
+            offset: self.offset.map(|offset| offset.saturating_add(bytes)),
+            ..self.clone()
+        }
+    }
+
     /// Something at `path` in the guest.
     pub fn path(path: impl Into<String>) -> Self {
         Self {
@@ -109,6 +121,9 @@ pub struct Facts {
     pub container: Container,
     /// The partition table, if there is one.
     pub partition_table: Option<PartitionTable>,
+    /// The LVM volumes in those partitions.
+    #[serde(default)]
+    pub volumes: Vec<LogicalVolume>,
     /// How firmware can start the image.
     pub boot: Boot,
     /// The filesystem that holds the operating system.
@@ -152,50 +167,6 @@ pub struct Facts {
     /// Why the root filesystem could not be looked into, or only in part.
     #[serde(default)]
     pub faults: Vec<Fault>,
-}
-
-/// A partition table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionTable {
-    /// `gpt`, `mbr`, or `none` for a filesystem without a table.
-    pub kind: String,
-    /// The partitions, in the table's order.
-    pub partitions: Vec<Partition>,
-}
-
-/// One partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Partition {
-    /// The number Linux gives it, from 1; 0 for a disk without a table.
-    pub number: u32,
-    /// First byte on the virtual disk.
-    pub offset: u64,
-    /// Length in bytes.
-    pub length: u64,
-    /// Type GUID (lower case) or MBR type byte (`0x83`).
-    pub type_code: String,
-    /// GPT name, if any.
-    pub name: Option<String>,
-    /// `PARTUUID` as Linux prints it: the GPT's unique GUID, or in an MBR disk signature and number.
-    pub uuid: Option<String>,
-    /// Marked as the one to boot: MBR's active flag, GPT's legacy-BIOS attribute.
-    #[serde(default)]
-    pub bootable: bool,
-    /// What the partition holds, by its superblock.
-    pub filesystem: Option<Filesystem>,
-}
-
-/// What a superblock says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Filesystem {
-    /// `ext4`, `xfs`, `lvm`, `luks`, … as `blkid` names it.
-    pub kind: String,
-    /// Volume label.
-    pub label: Option<String>,
-    /// Volume UUID.
-    pub uuid: Option<String>,
-    /// The superblock, as an offset on the virtual disk.
-    pub evidence: Evidence,
 }
 
 /// How firmware can start the image. Judged from what lies on the disk, not by booting.
@@ -306,72 +277,6 @@ pub enum Pinned {
     Address,
     /// By the hardware address of a network card.
     Hardware,
-}
-
-/// The root filesystem and why it was taken for that.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Root {
-    /// Number of its partition, 0 for a disk without a table.
-    pub partition: u32,
-    /// Filesystem, as in [`Filesystem::kind`].
-    pub filesystem: String,
-    /// What marks it as the root: the guest paths found there.
-    pub evidence: Vec<Evidence>,
-    /// Whether its files could be read.
-    pub readable: bool,
-}
-
-/// A mounted filesystem besides the root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    /// Mount point.
-    pub path: String,
-    /// Number of the partition, if the image has it.
-    pub partition: Option<u32>,
-    /// Whether its files are seen by this inspection.
-    pub readable: bool,
-    /// The line of `/etc/fstab`.
-    pub evidence: Evidence,
-}
-
-/// A line of `/etc/fstab`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FstabLine {
-    /// What is mounted, as written: `UUID=…`, `/dev/vda2`, `tmpfs`.
-    pub device: String,
-    /// Where; `none` for swap.
-    pub mount_point: String,
-    /// Type of the filesystem, as written.
-    pub kind: String,
-    /// Options, as written.
-    pub options: String,
-    /// What `device` means in this image.
-    pub source: FstabSource,
-    /// Whether a machine will have it.
-    pub availability: Device,
-    /// The line.
-    pub evidence: Evidence,
-}
-
-/// What the first field of a line of `/etc/fstab` means in an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "found", rename_all = "kebab-case")]
-pub enum FstabSource {
-    /// A partition of the image.
-    Partition {
-        /// Its number, 0 for a disk without a table.
-        number: u32,
-    },
-    /// Nothing that could be missing: `tmpfs`, `proc` and the like.
-    None,
-    /// A file or directory of the guest itself: a swap file, a bind mount.
-    File,
-    /// A server.
-    Network,
-    /// An optical or floppy drive.
-    Removable,
-    /// A device that the image does not have.
-    Absent,
 }
 
 /// The operating system.

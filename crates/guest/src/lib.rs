@@ -11,6 +11,7 @@
 mod catalogue;
 mod check;
 mod cloud_facts;
+mod disk_facts;
 mod facts;
 mod fs;
 mod inspect;
@@ -31,7 +32,8 @@ pub use check::{Checked, check};
 pub use facts::{
     Agent, Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Device, Drivers,
     Enablement, Evidence, Fact, Facts, Fault, Filesystem, FstabLine, FstabSource, Growth, Identity,
-    Init, Mount, Os, Partition, PartitionTable, Pinned, Renderers, Root, RootArgument, Sshd,
+    Init, LogicalVolume, Mount, Os, Partition, PartitionTable, Pinned, Renderers, Root,
+    RootArgument, Sshd, VolumeName,
 };
 pub use messages::{Lang, UnknownLang, render};
 pub use report::{

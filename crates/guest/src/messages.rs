@@ -198,6 +198,9 @@ mod tests {
             .flat_map(|source| source.split('"').skip(1).step_by(2))
             .map(str::to_owned)
             .collect();
+        // A sentence may be a part of others: `{ its-id }`.
+        let parts = ENGLISH.split("{ ").skip(1);
+        literals.extend(parts.filter_map(|part| Some(part.split_once(" }")?.0.to_owned())));
         for rule in crate::RuleId::ALL {
             literals.push(format!("{rule}-title"));
             literals.push(format!("{rule}-why"));

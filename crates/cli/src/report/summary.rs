@@ -80,13 +80,14 @@ fn partitions(facts: &Facts, lang: Lang) -> String {
 
 fn root(facts: &Facts, lang: Lang) -> String {
     let words = words(lang);
-    match &facts.root {
-        Some(root) if root.partition == 0 => format!("{} {}", root.filesystem, words.on_disk),
-        Some(root) => format!(
-            "{} {} {}",
-            root.filesystem, words.on_partition, root.partition
-        ),
-        None => String::new(),
+    let Some(root) = &facts.root else {
+        return String::new();
+    };
+    let kind = &root.filesystem;
+    match (&root.volume, root.partition) {
+        (Some(volume), _) => format!("{kind} {} {volume}", words.in_volume),
+        (None, 0) => format!("{kind} {}", words.on_disk),
+        (None, number) => format!("{kind} {} {number}", words.on_partition),
     }
 }
 

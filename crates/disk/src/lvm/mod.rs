@@ -28,7 +28,7 @@ mod volume;
 use std::sync::Arc;
 
 use crate::{Error, ErrorKind, Result, Source};
-use group::{Description, Layout};
+use group::{Description, Layout, Physical};
 use label::Label;
 pub use volume::Volume;
 
@@ -119,6 +119,43 @@ fn again(error: &Error) -> Error {
 /// Those of reading the first four sectors.
 pub fn is_physical_volume<S: Source + ?Sized>(source: &S) -> Result<bool> {
     Ok(label::find(source)?.is_some())
+}
+
+/// Says which of `sources` belong together: each list holds the positions of the physical volumes of
+/// one group, for [`open`].
+///
+/// A source that is damaged, or whose group is not described on any of them, stands alone, and
+/// opening it tells why.
+pub fn divide<S: Source>(sources: &[S]) -> Vec<Vec<usize>> {
+    let labels: Vec<Option<Label>> = sources.iter().map(|s| Label::read(s).ok()).collect();
+    let mut groups: Vec<(String, Vec<Physical>)> = Vec::new();
+    for (source, label) in sources.iter().zip(&labels) {
+        let texts = label
+            .as_ref()
+            .and_then(|label| area::texts(source, label, &mut Vec::new()).ok());
+        for text in texts.unwrap_or_default() {
+            let Ok(found) = Description::parse(&text) else {
+                continue;
+            };
+            match groups.iter_mut().find(|(id, _)| *id == found.id) {
+                Some((_, physical)) => physical.extend(found.physical),
+                None => groups.push((found.id, found.physical)),
+            }
+        }
+    }
+    let mut divided: Vec<(Option<usize>, Vec<usize>)> = Vec::new();
+    for (position, label) in labels.iter().enumerate() {
+        let group = label.as_ref().and_then(|label| {
+            let has = |physical: &Physical| physical.id == label.uuid;
+            groups.iter().position(|(_, list)| list.iter().any(has))
+        });
+        let mut known = divided.iter_mut();
+        match known.find(|(other, _)| group.is_some() && *other == group) {
+            Some((_, list)) => list.push(position),
+            None => divided.push((group, vec![position])),
+        }
+    }
+    divided.into_iter().map(|(_, list)| list).collect()
 }
 
 /// Opens the volume group that the physical volumes `sources` make up, wholly or in part.

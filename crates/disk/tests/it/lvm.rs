@@ -2,7 +2,7 @@
 //!
 //! The files in `fixtures/lvm` are the heads of physical volumes; see the generator beside them.
 
-use abbild_disk::lvm::{Group, LogicalVolume, is_physical_volume, open};
+use abbild_disk::lvm::{Group, LogicalVolume, divide, is_physical_volume, open};
 use abbild_disk::{Error, ErrorKind, ExtentKind, Result, Source};
 use proptest::prelude::*;
 
@@ -44,6 +44,25 @@ fn read<S: Source>(group: &Group<S>, name: &str) -> Vec<u8> {
 
 fn extents(of: &[u8], first: usize, count: usize) -> &[u8] {
     &of[START + first * EXTENT..][..count * EXTENT]
+}
+
+#[test]
+fn physical_volumes_are_told_apart_by_their_group() {
+    let head = |name| physical(&fixture(name), START, 1);
+    let damaged = {
+        let mut bytes = head("linear");
+        bytes[512 + 40] ^= 1;
+        bytes
+    };
+    let disks = [
+        head("pair-2"),
+        head("linear"),
+        damaged,
+        head("pair-1"),
+        Vec::new(),
+    ];
+    assert_eq!(divide(&disks), [vec![0, 3], vec![1], vec![2], vec![4]]);
+    assert_eq!(divide::<Vec<u8>>(&[]), Vec::<Vec<usize>>::new());
 }
 
 #[test]

@@ -254,6 +254,7 @@ fn good() -> Facts {
 fn root(filesystem: &str) -> Root {
     Root {
         partition: 1,
+        volume: None,
         filesystem: filesystem.to_owned(),
         evidence: vec![Evidence::path("/etc/os-release")],
         readable: true,

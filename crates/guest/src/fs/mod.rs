@@ -18,15 +18,15 @@ use guard::Guard;
 use superblock::Superblock;
 pub(crate) use tree::{Kind, Node, Text, Tree};
 
-/// Opens the ext2/3/4 filesystem in a partition that begins at byte `base` of the disk.
+/// Opens the ext2/3/4 filesystem that begins at `origin`.
 ///
 /// # Errors
 /// Why it cannot be opened, ready to be reported.
-pub(crate) fn open<S: Source + 'static>(source: S, base: u64) -> Result<Ext4, Fault> {
+pub(crate) fn open<S: Source + 'static>(source: S, origin: &Evidence) -> Result<Ext4, Fault> {
     let fault = |code: &str, detail: String| Fault {
         code: code.to_owned(),
         detail: clean(detail),
-        evidence: Evidence::offset(base.saturating_add(1024)),
+        evidence: origin.further(1024),
     };
     let mut head = [0; 1024];
     source

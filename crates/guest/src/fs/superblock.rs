@@ -68,13 +68,13 @@ const PROBE_LEN: usize = 0x1_1000;
 /// ZFS keeps a ring of uberblocks in the second half of its first label.
 const ZFS_RING: (u64, usize) = (0x2_0000, 0x2_0000);
 
-/// Says what the `source` of a partition holds. `base` is where it begins on the disk.
+/// Says what the `source`, which begins at `origin`, holds.
 ///
 /// `None` means that nothing known was recognised; that includes an empty partition.
 ///
 /// # Errors
 /// Those of reading the source.
-pub(crate) fn probe(source: &impl Source, base: u64) -> Result<Option<Filesystem>> {
+pub(crate) fn probe(source: &impl Source, origin: &Evidence) -> Result<Option<Filesystem>> {
     let len = usize::try_from(source.len()).unwrap_or(usize::MAX);
     let mut head = vec![0; len.min(PROBE_LEN)];
     source.read_at(0, &mut head)?;
@@ -86,19 +86,19 @@ pub(crate) fn probe(source: &impl Source, base: u64) -> Result<Option<Filesystem
                 kind: magic.kind.to_owned(),
                 label,
                 uuid,
-                evidence: Evidence::offset(base.saturating_add(magic.offset as u64)),
+                evidence: origin.further(magic.offset as u64),
             }));
         }
     }
     if let Some(superblock) = head.get(1024..2048).and_then(Superblock::from_bytes) {
-        return Ok(Some(superblock.to_fact(base)));
+        return Ok(Some(superblock.to_fact(origin)));
     }
     if source.len() >= 0x4_0000 && zfs_ring(source)? {
         return Ok(Some(Filesystem {
             kind: "zfs".to_owned(),
             label: None,
             uuid: None,
-            evidence: Evidence::offset(base.saturating_add(ZFS_RING.0)),
+            evidence: origin.further(ZFS_RING.0),
         }));
     }
     Ok(None)
@@ -233,12 +233,12 @@ impl Superblock {
         self.compat & HAS_JOURNAL != 0 && self.incompat & NEEDS_RECOVERY != 0
     }
 
-    fn to_fact(&self, base: u64) -> Filesystem {
+    fn to_fact(&self, origin: &Evidence) -> Filesystem {
         Filesystem {
             kind: self.kind().to_owned(),
             label: self.label.clone(),
             uuid: self.uuid.clone(),
-            evidence: Evidence::offset(base.saturating_add(1024)),
+            evidence: origin.further(1024),
         }
     }
 }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     fn kind(disk: &Vec<u8>) -> Option<String> {
-        probe(disk, 0).unwrap().map(|fs| fs.kind)
+        probe(disk, &Evidence::offset(0)).unwrap().map(|fs| fs.kind)
     }
 
     #[test]
@@ -271,7 +271,9 @@ mod tests {
 
     #[test]
     fn label_and_place_are_reported() {
-        let fact = probe(&ext(0x4, 0x42, 0), 1 << 20).unwrap().unwrap();
+        let fact = probe(&ext(0x4, 0x42, 0), &Evidence::offset(1 << 20))
+            .unwrap()
+            .unwrap();
         assert_eq!(fact.label.as_deref(), Some("root"));
         assert_eq!(fact.evidence.offset, Some((1 << 20) + 1024));
     }

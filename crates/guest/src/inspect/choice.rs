@@ -75,19 +75,21 @@ fn judge(index: usize, ext4: Ext4) -> Candidate {
 /// The device that most likely is the root when no readable one is: the largest that can be. One
 /// that was read without a fault and holds no system is none.
 pub(super) fn suspect(devices: &Devices) -> Option<usize> {
-    let may_be = |device: &BlockDevice| {
-        device.filesystem().is_some()
-            && !NEVER_ROOT.contains(&device.kind())
-            && (!device.is_ext() || !device.faults.is_empty())
+    let may_be = |device: &BlockDevice| match device.kind() {
+        // Only a volume that cannot be read counts among these.
+        "" => device.volume_name().is_some() && !device.faults.is_empty(),
+        // A group that could be opened is represented by its volumes.
+        "lvm" | "ext2" | "ext3" | "ext4" => !device.faults.is_empty(),
+        kind => !NEVER_ROOT.contains(&kind),
     };
     let devices = devices.0.iter().enumerate();
     devices
         .filter(|(_, device)| may_be(device))
-        .max_by_key(|(_, device)| device.partition.length)
+        .max_by_key(|(_, device)| device.length())
         .map(|(index, _)| index)
 }
 
-/// BlockDevice `index` as the root.
+/// Device `index` as the root.
 pub(super) fn root(
     devices: &Devices,
     index: usize,
@@ -96,8 +98,12 @@ pub(super) fn root(
 ) -> Option<Root> {
     let device = devices.0.get(index)?;
     Some(Root {
-        partition: device.partition.number,
-        filesystem: device.filesystem()?.kind.clone(),
+        partition: device.number,
+        volume: device.volume_name().cloned(),
+        filesystem: match device.kind() {
+            "" => "lvm".to_owned(),
+            kind => kind.to_owned(),
+        },
         evidence,
         readable,
     })

@@ -1,55 +1,108 @@
 //! What of the disk can hold a filesystem, and the names that a guest has for it.
 //!
-//! A [`BlockDevice`] is a partition. [`Devices::find`] answers the question that `/etc/fstab` and the
+//! A [`BlockDevice`] is a partition, or an LVM volume in one. [`Devices::find`] answers the question that `/etc/fstab` and the
 //! kernel's `root=` ask: which one does `UUID=…`, `/dev/disk/by-label/…` or `/dev/vda2` mean? Names
 //! as in fstab(5), and in udev's `60-persistent-storage.rules`.
 
 use std::sync::Arc;
 
-use abbild_disk::{Disk, Range, Source};
+use abbild_disk::{Disk, Range, Source, lvm};
 use ext4_view::Ext4;
 
 use super::from_disk;
-use crate::facts::{Device, Evidence, Fault, Filesystem, FstabSource, Partition};
+use crate::facts::{
+    Device, Evidence, Fault, Filesystem, FstabSource, LogicalVolume, Partition, VolumeName,
+};
 use crate::fs::{self, superblock};
+use crate::text::clean;
 
-/// A partition.
+/// LVM physical volumes read.
+const MAX_PHYSICAL: usize = 16;
+/// Volumes of a group looked into.
+const MAX_VOLUMES: usize = 64;
+
+/// What a block device is.
+pub(super) enum What {
+    Partition(Partition),
+    Volume(LogicalVolume),
+}
+
+/// A partition or an LVM volume.
 pub(crate) struct BlockDevice {
-    pub(super) partition: Partition,
+    pub(super) what: What,
+    /// Number of the partition, or of the first one that the volume's group lies in.
+    pub(super) number: u32,
     /// Its bytes; `None` if they cannot be read, which a fault tells.
     source: Option<Arc<dyn Source>>,
+    /// Where its first byte is, as a finding shows it.
+    origin: Evidence,
     /// What could not be read of it.
     pub(super) faults: Vec<Fault>,
 }
 
 impl BlockDevice {
-    fn partition<D: Disk + 'static>(disk: &Arc<D>, mut partition: Partition) -> Self {
-        let mut faults = Vec::new();
+    fn partition<D: Disk + 'static>(disk: &Arc<D>, partition: Partition) -> Self {
+        let number = partition.number;
+        let origin = Evidence::offset(partition.offset);
         let source = Range::new(Arc::clone(disk), partition.offset, partition.length);
-        let source = match source {
-            Ok(source) => {
-                match superblock::probe(&source, partition.offset) {
-                    Ok(found) => partition.filesystem = found,
-                    Err(error) => faults.push(from_disk(&error)),
-                }
-                let source: Arc<dyn Source> = Arc::new(source);
-                Some(source)
-            }
-            Err(error) => {
-                faults.push(from_disk(&error));
-                None
-            }
+        Self::new(What::Partition(partition), number, origin, source)
+    }
+
+    fn volume(group: &str, number: u32, volume: &lvm::LogicalVolume<Arc<dyn Source>>) -> Self {
+        let name = VolumeName {
+            group: clean(group),
+            name: clean(volume.name()),
         };
-        Self {
-            partition,
-            source,
-            faults,
+        let origin = Evidence::text(name.to_string());
+        let fact = LogicalVolume {
+            name,
+            uuid: clean(volume.uuid()),
+            length: volume.size(),
+            filesystem: None,
+            fault: None,
+        };
+        let mut device = Self::new(What::Volume(fact), number, origin, volume.open());
+        if let What::Volume(fact) = &mut device.what
+            && device.source.is_none()
+        {
+            fact.fault = device.faults.first().cloned();
         }
+        device
+    }
+
+    fn new<S: Source + 'static>(
+        what: What,
+        number: u32,
+        origin: Evidence,
+        source: abbild_disk::Result<S>,
+    ) -> Self {
+        let mut device = Self {
+            what,
+            number,
+            source: None,
+            origin,
+            faults: Vec::new(),
+        };
+        match source.and_then(|source| {
+            let found = superblock::probe(&source, &device.origin);
+            device.source = Some(Arc::new(source));
+            found
+        }) {
+            Ok(found) => match &mut device.what {
+                What::Partition(partition) => partition.filesystem = found,
+                What::Volume(volume) => volume.filesystem = found,
+            },
+            Err(error) => device.faults.push(from_disk(&error)),
+        }
+        device
     }
 
     /// What its superblock says.
     pub(super) fn filesystem(&self) -> Option<&Filesystem> {
-        self.partition.filesystem.as_ref()
+        match &self.what {
+            What::Partition(partition) => partition.filesystem.as_ref(),
+            What::Volume(volume) => volume.filesystem.as_ref(),
+        }
     }
 
     /// The name of what it holds; empty if unknown.
@@ -57,26 +110,67 @@ impl BlockDevice {
         self.filesystem().map_or("", |found| found.kind.as_str())
     }
 
+    /// Length in bytes.
+    pub(super) fn length(&self) -> u64 {
+        match &self.what {
+            What::Partition(partition) => partition.length,
+            What::Volume(volume) => volume.length,
+        }
+    }
+
+    /// Its name, if it is a volume.
+    pub(super) fn volume_name(&self) -> Option<&VolumeName> {
+        match &self.what {
+            What::Partition(_) => None,
+            What::Volume(volume) => Some(&volume.name),
+        }
+    }
+
     /// Whether it holds ext2, ext3 or ext4.
     pub(super) fn is_ext(&self) -> bool {
         self.kind().starts_with("ext")
     }
 
+    /// Whether it has contents that cannot be looked into, and may hold anything.
+    fn is_opaque(&self) -> bool {
+        matches!(self.kind(), "luks" | "bitlocker" | "mdraid")
+            || matches!(&self.what, What::Volume(volume) if volume.fault.is_some())
+            || (self.kind() == "lvm" && !self.faults.is_empty())
+    }
+
     /// Its files, if they lie in ext2, ext3 or ext4.
     pub(super) fn open(&self) -> Option<Result<Ext4, Fault>> {
         let source = self.source.as_ref().filter(|_| self.is_ext())?;
-        Some(fs::open(Arc::clone(source), self.partition.offset))
+        Some(fs::open(Arc::clone(source), &self.origin))
     }
 
-    fn has(&self, label: Option<&str>, uuid: Option<&str>) -> bool {
-        let same = |own: &Option<String>, wanted: &str| {
-            own.as_ref()
-                .is_some_and(|own| own.eq_ignore_ascii_case(wanted))
-        };
-        self.filesystem().is_some_and(|found| {
-            (label.is_some() && found.label.as_deref() == label)
-                || uuid.is_some_and(|uuid| same(&found.uuid, uuid))
-        })
+    /// Whether it goes by `value` under `tag`, a tag of fstab(5) or the name of a directory in
+    /// `/dev/disk`.
+    fn is_tagged(&self, tag: &str, value: &str) -> bool {
+        let same = |own: Option<&String>| own.is_some_and(|own| own.eq_ignore_ascii_case(value));
+        let label = self.filesystem().and_then(|found| found.label.as_deref());
+        let uuid = self.filesystem().and_then(|found| found.uuid.as_ref());
+        match (tag, &self.what) {
+            ("label", _) => label == Some(value),
+            ("uuid", _) => same(uuid),
+            ("partlabel", What::Partition(partition)) => partition.name.as_deref() == Some(value),
+            ("partuuid", What::Partition(partition)) => same(partition.uuid.as_ref()),
+            ("id", What::Volume(volume)) => {
+                value.strip_prefix("dm-name-") == Some(mapper_name(&volume.name).as_str())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether `path`, without `/dev`, is a name of it.
+    fn is_called(&self, path: &str) -> bool {
+        match &self.what {
+            What::Partition(partition) => partition_number(path) == Some(partition.number),
+            What::Volume(volume) => {
+                path.strip_prefix("mapper/") == Some(mapper_name(&volume.name).as_str())
+                    || path == volume.name.to_string()
+            }
+        }
     }
 }
 
@@ -84,22 +178,56 @@ impl BlockDevice {
 pub(crate) struct Devices(pub(super) Vec<BlockDevice>);
 
 impl Devices {
-    pub(super) fn read<D: Disk + 'static>(disk: &Arc<D>, partitions: Vec<Partition>) -> Self {
-        let devices = partitions.into_iter();
-        Self(
-            devices
-                .map(|partition| BlockDevice::partition(disk, partition))
-                .collect(),
-        )
+    /// The partitions, and the volumes in them. Oddities of the latter become `warnings`.
+    pub(super) fn read<D: Disk + 'static>(
+        disk: &Arc<D>,
+        partitions: Vec<Partition>,
+        warnings: &mut Vec<String>,
+    ) -> Self {
+        let partitions = partitions.into_iter();
+        let mut devices: Vec<_> = partitions
+            .map(|partition| BlockDevice::partition(disk, partition))
+            .collect();
+        let physical: Vec<(usize, Arc<dyn Source>)> = devices
+            .iter()
+            .enumerate()
+            .filter(|(_, device)| device.kind() == "lvm")
+            .filter_map(|(index, device)| Some((index, device.source.clone()?)))
+            .take(MAX_PHYSICAL)
+            .collect();
+        let sources: Vec<_> = physical.iter().map(|(_, source)| source).collect();
+        for members in lvm::divide(&sources) {
+            let members = members
+                .iter()
+                .filter_map(|&position| physical.get(position));
+            let (indexes, sources): (Vec<usize>, Vec<_>) = members.cloned().unzip();
+            let Some(first) = indexes.first().and_then(|&index| devices.get_mut(index)) else {
+                continue;
+            };
+            match lvm::open(sources) {
+                Ok(group) => {
+                    let number = first.number;
+                    warnings.extend(group.warnings().iter().map(clean));
+                    let volumes = group.volumes().iter();
+                    devices.extend(
+                        volumes
+                            .take(MAX_VOLUMES)
+                            .map(|volume| BlockDevice::volume(group.name(), number, volume)),
+                    );
+                }
+                Err(error) => first.faults.push(from_disk(&error)),
+            }
+        }
+        Self(devices)
     }
 
     /// The one that `name` means, as its index; `None` if the image has none of this name.
     ///
-    /// BlockDevice names are taken to mean the only disk, whatever the driver calls it.
+    /// Device names are taken to mean the only disk, whatever the driver calls it.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         let name = name.replace('"', "");
         if let Some((tag, value)) = name.split_once('=') {
-            return self.tagged(tag, value);
+            return self.tagged(&tag.to_ascii_lowercase(), value);
         }
         let path = name.strip_prefix("/dev/")?;
         if let Some((directory, value)) = path
@@ -108,63 +236,87 @@ impl Devices {
         {
             return self.tagged(directory, &udev_unescape(value));
         }
-        let number = partition_number(path)?;
-        self.position(|device| device.partition.number == number)
+        self.0.iter().position(|device| device.is_called(path))
+    }
+
+    fn tagged(&self, tag: &str, value: &str) -> Option<usize> {
+        let mut devices = self.0.iter();
+        devices.position(|device| device.is_tagged(tag, value))
+    }
+
+    /// What `name` means in this image.
+    pub(crate) fn source(&self, name: &str) -> FstabSource {
+        match self.find(name).and_then(|index| self.0.get(index)) {
+            Some(device) => match &device.what {
+                What::Partition(partition) => FstabSource::Partition {
+                    number: partition.number,
+                },
+                What::Volume(volume) => FstabSource::Volume(volume.name.clone()),
+            },
+            None if self.may_hide(name) => FstabSource::Unknown,
+            None => FstabSource::Absent,
+        }
+    }
+
+    /// Whether `name` may mean something inside a device that cannot be looked into.
+    fn may_hide(&self, name: &str) -> bool {
+        let outer = ["PARTUUID=", "PARTLABEL=", "/dev/disk/by-part"];
+        let path = name.strip_prefix("/dev/").unwrap_or("");
+        !outer.iter().any(|prefix| name.starts_with(prefix))
+            && partition_number(path).is_none()
+            && self.0.iter().any(BlockDevice::is_opaque)
     }
 
     /// Whether a machine made from the image will have what `name` means.
     pub(crate) fn availability(&self, name: &str) -> Device {
-        let tagged = [
-            "UUID=",
-            "LABEL=",
-            "PARTUUID=",
-            "PARTLABEL=",
-            "/dev/disk/by-",
-        ]
-        .iter()
-        .any(|tag| name.starts_with(tag));
         let path = name.strip_prefix("/dev/").unwrap_or("");
-        match (self.find(name), partition_number(path)) {
-            (Some(_), Some(_)) if !path.starts_with(VIRTIO) => Device::OtherName,
-            (Some(_), _) => Device::Present,
-            // An offset from another partition is beyond this.
-            (None, _) if name.contains("/PARTNROFF=") => Device::Unknown,
-            (None, None) if !tagged => Device::Unknown,
-            (None, _) => Device::Absent,
+        let number = partition_number(path);
+        let is_known_kind = number.is_some()
+            || [
+                "UUID=",
+                "LABEL=",
+                "PARTUUID=",
+                "PARTLABEL=",
+                "/dev/disk/by-",
+            ]
+            .iter()
+            .any(|tag| name.starts_with(tag));
+        match self.source(name) {
+            FstabSource::Absent => match is_known_kind {
+                // An offset from another partition is beyond this.
+                true if !name.contains("/PARTNROFF=") => Device::Absent,
+                _ => Device::Unknown,
+            },
+            FstabSource::Unknown => Device::Unknown,
+            _ if number.is_some() && !path.starts_with(VIRTIO) => Device::OtherName,
+            _ => Device::Present,
         }
-    }
-
-    /// By a tag of fstab(5) or the name of a directory in `/dev/disk`.
-    fn tagged(&self, tag: &str, value: &str) -> Option<usize> {
-        let tag = tag.to_ascii_lowercase();
-        self.position(|device| match tag.as_str() {
-            "uuid" => device.has(None, Some(value)),
-            "label" => device.has(Some(value), None),
-            "partlabel" => device.partition.name.as_deref() == Some(value),
-            "partuuid" => {
-                let own = device.partition.uuid.as_deref();
-                own.is_some_and(|own| own.eq_ignore_ascii_case(value))
-            }
-            _ => false,
-        })
-    }
-
-    fn position(&self, test: impl FnMut(&BlockDevice) -> bool) -> Option<usize> {
-        self.0.iter().position(test)
-    }
-
-    /// How device `index` is told in a fact.
-    pub(crate) fn as_source(&self, index: usize) -> Option<FstabSource> {
-        let device = self.0.get(index)?;
-        Some(FstabSource::Partition {
-            number: device.partition.number,
-        })
     }
 
     /// What marks device `index`, for a finding.
     pub(super) fn evidence(&self, index: usize) -> Option<Evidence> {
-        Some(self.0.get(index)?.filesystem()?.evidence.clone())
+        let device = self.0.get(index)?;
+        let superblock = device.filesystem().map(|found| found.evidence.clone());
+        Some(superblock.unwrap_or_else(|| device.origin.clone()))
     }
+
+    /// The facts.
+    pub(super) fn into_facts(self) -> (Vec<Partition>, Vec<LogicalVolume>) {
+        let (mut partitions, mut volumes) = (Vec::new(), Vec::new());
+        for device in self.0 {
+            match device.what {
+                What::Partition(partition) => partitions.push(partition),
+                What::Volume(volume) => volumes.push(volume),
+            }
+        }
+        (partitions, volumes)
+    }
+}
+
+/// The name of a volume in `/dev/mapper`, in which a dash of the names is doubled.
+fn mapper_name(name: &VolumeName) -> String {
+    let double = |part: &str| part.replace('-', "--");
+    format!("{}-{}", double(&name.group), double(&name.name))
 }
 
 /// The name of a virtio disk in Linux.
@@ -239,6 +391,15 @@ mod tests {
         ] {
             assert_eq!(partition_number(name), number, "{name}");
         }
+    }
+
+    #[test]
+    fn a_dash_in_the_name_of_a_volume_is_doubled() {
+        let name = VolumeName {
+            group: "debian-vg".to_owned(),
+            name: "swap_1".to_owned(),
+        };
+        assert_eq!(mapper_name(&name), "debian--vg-swap_1");
     }
 
     #[test]

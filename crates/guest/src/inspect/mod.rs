@@ -1,6 +1,6 @@
 //! From a disk to facts: partitions, what they hold, which one is the root, and its files.
 //!
-//! [`table`] reads the partition table, [`device`] gives what lies in the partitions a name,
+//! [`table`] reads the partition table, [`device`] finds the volumes in the partitions and knows the names of both,
 //! [`choice`] finds the root among them, and [`read_root`] asks the probes about its files, other
 //! filesystems of the image mounted as the guest would.
 //!
@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use abbild_disk::Disk;
 
-use crate::facts::{Evidence, Facts, Fault, FstabSource, Init, Mount};
+use crate::facts::{Evidence, Facts, Fault, Init, Mount};
 use crate::fs::Tree;
 use crate::probe::{
     agents, boot_entry, cloud_init, cmdline, fstab, identity, machine, modules, network, os, sshd,
 };
 use crate::report::Context;
 use crate::text::clean;
+use device::BlockDevice;
 pub(crate) use device::Devices;
 
 /// Mount points whose contents matter to an inspection.
@@ -48,11 +49,13 @@ pub(crate) fn gather<D: Disk + 'static>(disk: &Arc<D>, context: &Context) -> Fac
         }
     }
     let partitions = table::read(disk, &mut facts);
-    let mut devices = Devices::read(disk, partitions);
+    let mut devices = Devices::read(disk, partitions, &mut facts.container.warnings);
     look_into(&mut devices, &mut facts);
+    let (partitions, volumes) = devices.into_facts();
     if let Some(table) = &mut facts.partition_table {
-        table.partitions = devices.0.into_iter().map(|d| d.partition).collect();
+        table.partitions = partitions;
     }
+    facts.volumes = volumes;
     facts
 }
 
@@ -93,10 +96,9 @@ fn mount(facts: &mut Facts, devices: &Devices, tree: &mut Tree) {
         if !WANTED.contains(&line.mount_point.as_str()) || facts.mounts.iter().any(is_done) {
             continue;
         }
-        let filesystem = devices
-            .find(&line.device)
-            .and_then(|index| devices.0.get(index)?.open());
-        let filesystem = match filesystem {
+        let device = devices.find(&line.device);
+        let device = device.and_then(|index| devices.0.get(index));
+        let filesystem = match device.and_then(BlockDevice::open) {
             Some(Ok(filesystem)) => Some(filesystem),
             Some(Err(fault)) => {
                 facts.faults.push(fault);
@@ -106,10 +108,8 @@ fn mount(facts: &mut Facts, devices: &Devices, tree: &mut Tree) {
         };
         facts.mounts.push(Mount {
             path: line.mount_point.clone(),
-            partition: match line.source {
-                FstabSource::Partition { number } => Some(number),
-                _ => None,
-            },
+            partition: device.map(|device| device.number),
+            volume: device.and_then(|device| device.volume_name().cloned()),
             readable: filesystem.is_some(),
             evidence: line.evidence.clone(),
         });

@@ -71,9 +71,13 @@ pub(crate) fn read(tree: &Tree, devices: &Devices) -> Vec<FstabLine> {
         let source = source(&device, kind, options, devices);
         Some(FstabLine {
             availability: match source {
-                FstabSource::Partition { .. } => devices.availability(&device),
+                FstabSource::Partition { .. } | FstabSource::Volume(_) => {
+                    devices.availability(&device)
+                }
                 FstabSource::None | FstabSource::File => Device::Present,
-                FstabSource::Network | FstabSource::Removable => Device::Unknown,
+                FstabSource::Network | FstabSource::Removable | FstabSource::Unknown => {
+                    Device::Unknown
+                }
                 FstabSource::Absent => Device::Absent,
             },
             source,
@@ -99,12 +103,6 @@ fn source(device: &str, kind: &str, options: &str, devices: &Devices) -> FstabSo
     if NO_DEVICE.contains(&kind) {
         return FstabSource::None;
     }
-    if let Some(found) = devices
-        .find(device)
-        .and_then(|index| devices.as_source(index))
-    {
-        return found;
-    }
     let named = device.contains('=') || device.starts_with("/dev/");
     if device.starts_with('/') && !named {
         return FstabSource::File;
@@ -115,7 +113,7 @@ fn source(device: &str, kind: &str, options: &str, devices: &Devices) -> FstabSo
         return FstabSource::Removable;
     }
     if named {
-        FstabSource::Absent
+        devices.source(device)
     } else {
         // `none`, `tmpfs`, or a name that only the type's own helper understands.
         FstabSource::None

@@ -31,11 +31,7 @@ impl Rule for RootFilesystem {
             };
             return judgement.seen(facts.faults.iter().map(|fault| fault.evidence.clone()));
         };
-        let about = |id: &str| {
-            Message::new(id)
-                .with("kind", &root.filesystem)
-                .with("partition", root.partition.to_string())
-        };
+        let about = |id: &str| about(root, id);
         match (root.filesystem.as_str(), fault) {
             ("ext2", _) => Judgement::not_met(about("root-filesystem-ext2"))
                 .seen(root.evidence.clone())
@@ -46,11 +42,9 @@ impl Rule for RootFilesystem {
                         "sed -i 's/\\bext2\\b/ext3/' /etc/fstab",
                     ],
                 )]),
-            ("ext3" | "ext4", None) => Judgement::met(about(match root.partition {
-                0 => "root-filesystem-good-plain",
-                _ => "root-filesystem-good",
-            }))
-            .seen(root.evidence.clone()),
+            ("ext3" | "ext4", None) => {
+                Judgement::met(about("root-filesystem-good")).seen(root.evidence.clone())
+            }
             ("ext3" | "ext4", Some(fault)) => damaged(root, fault),
             (kind, _) => {
                 Judgement::not_met(about("root-filesystem-other").with("class", class(kind)))
@@ -58,6 +52,21 @@ impl Rule for RootFilesystem {
                     .cure([rebuild()])
             }
         }
+    }
+}
+
+/// A sentence about the root that says where it lies: `root-filesystem-place` has the words.
+fn about(root: &Root, id: &str) -> Message {
+    let message = Message::new(id)
+        .with("kind", &root.filesystem)
+        .with("partition", root.partition.to_string());
+    match (&root.volume, root.partition) {
+        (Some(volume), _) => message
+            .with("where", "volume")
+            .with("group", &volume.group)
+            .with("volume", &volume.name),
+        (None, 0) => message.with("where", "disk"),
+        (None, _) => message.with("where", "partition"),
     }
 }
 
@@ -78,12 +87,13 @@ fn damaged(root: &Root, fault: &Fault) -> Judgement {
         "filesystem-unsupported" => "root-filesystem-unsupported",
         _ => "root-filesystem-corrupt",
     };
-    let message = Message::new(id)
-        .with("kind", &root.filesystem)
-        .with("partition", root.partition.to_string())
-        .with("detail", &fault.detail);
-    let number = root.partition.max(1);
-    let check = format!("guestfish --rw -a IMAGE run : e2fsck /dev/sda{number} forceall:true");
+    let message = about(root, id).with("detail", &fault.detail);
+    let device = match (&root.volume, root.partition) {
+        (Some(volume), _) => format!("/dev/{volume}"),
+        (None, 0) => "/dev/sda".to_owned(),
+        (None, number) => format!("/dev/sda{number}"),
+    };
+    let check = format!("guestfish --rw -a IMAGE run : e2fsck {device} forceall:true");
     let cure = match fault.code.as_str() {
         "filesystem-truncated" => {
             remedy::host("root-filesystem-remedy-truncated", ["qemu-img check IMAGE"])

@@ -1,9 +1,10 @@
 //! Disks with more than one filesystem: what belongs together, and what the guest calls it.
 
-use abbild_guest::{Device, FstabSource, Outcome, Report, RuleId};
+use abbild_guest::{Device, FstabSource, Outcome, Report, RuleId, VolumeName};
 
 use crate::disk::{DISK_SIGNATURE, Disk, Part};
-use crate::tree::{Guest, finding, report};
+use crate::lvm::physical_volume;
+use crate::tree::{Guest, finding, report, says};
 
 /// A guest whose `/boot` is a filesystem of its own, labelled `boot`.
 fn separate_boot(fstab: &str) -> (Part, Part) {
@@ -144,4 +145,137 @@ fn a_system_may_lie_on_a_separate_usr() {
     );
     assert_eq!(finding(&report, RuleId::CloudInit).outcome, Outcome::Pass);
     assert_eq!(finding(&report, RuleId::Sshd).outcome, Outcome::Pass);
+}
+
+/// A disk as Debian's installer makes it: `/boot` in front, the rest LVM.
+fn installed_with_lvm(root: Vec<u8>) -> Vec<u8> {
+    let boot = Guest::empty();
+    boot.file("vmlinuz-6.1.0-40-cloud-amd64", "").file(
+        "grub/grub.cfg",
+        "linux /vmlinuz-6.1.0-40-cloud-amd64 root=/dev/mapper/debian--vg-root console=ttyS0\n",
+    );
+    let home = Guest::empty();
+    home.file("somebody/notes", "");
+    let group = physical_volume(
+        "debian-vg",
+        &[
+            ("home", home.filesystem(&["-t", "ext4", "-L", "home"])),
+            ("root", root),
+        ],
+    );
+    Disk::mbr([
+        Part::new(boot.filesystem(&["-t", "ext2", "-L", "boot"])),
+        Part::new(group),
+    ])
+    .bytes()
+}
+
+fn root_of_lvm() -> Guest {
+    let guest = Guest::debian();
+    guest.remove("boot/grub/grub.cfg").file(
+        "etc/fstab",
+        "/dev/mapper/debian--vg-root / ext4 errors=remount-ro 0 1\n\
+         LABEL=boot /boot ext2 defaults 0 2\n\
+         /dev/debian-vg/home /home ext4 defaults 0 2\n\
+         /dev/mapper/debian--vg-swap_1 none swap sw 0 0\n",
+    );
+    guest
+}
+
+#[test]
+fn a_root_in_lvm_is_looked_through() {
+    let report = report(installed_with_lvm(
+        root_of_lvm().filesystem(&["-t", "ext4"]),
+    ));
+    assert_eq!(
+        says(&report, RuleId::RootFilesystem),
+        (
+            Outcome::Pass,
+            "ext4 in LVM volume root of group debian-vg".into()
+        )
+    );
+    let facts = &report.facts;
+    assert_eq!(facts.os.as_ref().unwrap().id.as_deref(), Some("debian"));
+    let root = facts.root.as_ref().unwrap();
+    assert_eq!(root.partition, 2);
+    let name = |name: &str| VolumeName {
+        group: "debian-vg".to_owned(),
+        name: name.to_owned(),
+    };
+    assert_eq!(root.volume, Some(name("root")));
+    assert_eq!(
+        facts
+            .boot_entry
+            .as_ref()
+            .unwrap()
+            .root
+            .as_ref()
+            .unwrap()
+            .device,
+        Device::Present
+    );
+    let volumes: Vec<_> = facts
+        .volumes
+        .iter()
+        .map(|volume| (volume.name.to_string(), volume.filesystem.as_ref().unwrap()))
+        .map(|(name, found)| (name, found.kind.as_str(), found.label.as_deref()))
+        .collect();
+    assert_eq!(
+        volumes,
+        [
+            ("debian-vg/home".to_owned(), "ext4", Some("home")),
+            ("debian-vg/root".to_owned(), "ext4", Some("root"))
+        ]
+    );
+    let found: Vec<_> = facts.fstab.iter().map(|line| &line.source).collect();
+    assert_eq!(
+        found,
+        [
+            &FstabSource::Volume(name("root")),
+            &FstabSource::Partition { number: 1 },
+            &FstabSource::Volume(name("home")),
+            &FstabSource::Absent,
+        ]
+    );
+    assert_eq!(facts.kernels.len(), 1);
+    assert!(facts.faults.is_empty(), "{:?}", facts.faults);
+}
+
+#[test]
+fn other_filesystems_in_lvm_are_named_with_their_volume() {
+    let mut xfs = vec![0; 24 << 20];
+    xfs[..4].copy_from_slice(b"XFSB");
+    let report = report(installed_with_lvm(xfs));
+    assert_eq!(
+        says(&report, RuleId::RootFilesystem),
+        (
+            Outcome::Failure,
+            "xfs in LVM volume root of group debian-vg; ext3 or ext4 is required".into()
+        )
+    );
+}
+
+#[test]
+fn volumes_that_cannot_be_read_are_told() {
+    let report = report(installed_with_lvm(Vec::new()));
+    let (outcome, text) = says(&report, RuleId::RootFilesystem);
+    assert_eq!(outcome, Outcome::Failure);
+    assert!(
+        text.starts_with(
+            "the system lies in LVM volume root of group debian-vg, and this LVM cannot be read"
+        ),
+        "{text}"
+    );
+    let fault = report.facts.volumes[1].fault.as_ref().unwrap();
+    assert_eq!(fault.code, "lvm-segment");
+    assert!(report.facts.faults.contains(fault));
+
+    let mut damaged = physical_volume(
+        "vg",
+        &[("root", Guest::debian().filesystem(&["-t", "ext4"]))],
+    );
+    damaged[4096 + 512] ^= 1;
+    let report = crate::tree::report(Disk::mbr([Part::new(damaged)]).bytes());
+    assert_eq!(report.facts.root.as_ref().unwrap().filesystem, "lvm");
+    assert_eq!(report.facts.faults[0].code, "lvm-metadata");
 }

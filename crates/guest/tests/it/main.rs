@@ -10,6 +10,7 @@ mod distributions;
 mod family;
 mod hostile;
 mod layout;
+mod lvm;
 mod oracle;
 mod rules;
 mod tree;

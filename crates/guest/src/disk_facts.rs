@@ -1,0 +1,161 @@
+//! What lies on the disk: partitions, volumes, filesystems, and how the guest puts them together.
+//!
+//! A part of [`crate::facts`], under the same rules.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Device, Evidence, Fault};
+
+/// A partition table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionTable {
+    /// `gpt`, `mbr`, or `none` for a filesystem without a table.
+    pub kind: String,
+    /// The partitions, in the table's order.
+    pub partitions: Vec<Partition>,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// The number Linux gives it, from 1; 0 for a disk without a table.
+    pub number: u32,
+    /// First byte on the virtual disk.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// Type GUID (lower case) or MBR type byte (`0x83`).
+    pub type_code: String,
+    /// GPT name, if any.
+    pub name: Option<String>,
+    /// `PARTUUID` as Linux prints it: the GPT's unique GUID, or in an MBR disk signature and number.
+    pub uuid: Option<String>,
+    /// Marked as the one to boot: MBR's active flag, GPT's legacy-BIOS attribute.
+    #[serde(default)]
+    pub bootable: bool,
+    /// What the partition holds, by its superblock.
+    pub filesystem: Option<Filesystem>,
+}
+
+/// What a superblock says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filesystem {
+    /// `ext4`, `xfs`, `lvm`, `luks`, … as `blkid` names it.
+    pub kind: String,
+    /// Volume label.
+    pub label: Option<String>,
+    /// Volume UUID.
+    pub uuid: Option<String>,
+    /// The superblock, as an offset on the virtual disk.
+    pub evidence: Evidence,
+}
+
+/// What an LVM volume is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeName {
+    /// Its volume group.
+    pub group: String,
+    /// Its own name.
+    pub name: String,
+}
+
+impl fmt::Display for VolumeName {
+    /// `group/name`, as LVM's commands take it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.name)
+    }
+}
+
+/// An LVM volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogicalVolume {
+    /// What it is called.
+    #[serde(flatten)]
+    pub name: VolumeName,
+    /// LVM's own UUID of it.
+    pub uuid: String,
+    /// Length in bytes.
+    pub length: u64,
+    /// What it holds, by its superblock.
+    pub filesystem: Option<Filesystem>,
+    /// Why it cannot be read, if so.
+    pub fault: Option<Fault>,
+}
+
+/// The root filesystem and why it was taken for that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Number of its partition, or of the one that holds its volume; 0 for a disk without a table.
+    pub partition: u32,
+    /// The LVM volume that it lies in, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+    /// Filesystem, as in [`Filesystem::kind`].
+    pub filesystem: String,
+    /// What marks it as the root: the guest paths found there.
+    pub evidence: Vec<Evidence>,
+    /// Whether its files could be read.
+    pub readable: bool,
+}
+
+/// A mounted filesystem besides the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Mount point.
+    pub path: String,
+    /// Number of the partition, or of the one that holds the volume, if the image has it.
+    pub partition: Option<u32>,
+    /// The LVM volume, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+    /// Whether its files are seen by this inspection.
+    pub readable: bool,
+    /// The line of `/etc/fstab`.
+    pub evidence: Evidence,
+}
+
+/// A line of `/etc/fstab`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FstabLine {
+    /// What is mounted, as written: `UUID=…`, `/dev/vda2`, `tmpfs`.
+    pub device: String,
+    /// Where; `none` for swap.
+    pub mount_point: String,
+    /// Type of the filesystem, as written.
+    pub kind: String,
+    /// Options, as written.
+    pub options: String,
+    /// What `device` means in this image.
+    pub source: FstabSource,
+    /// Whether a machine will have it.
+    pub availability: Device,
+    /// The line.
+    pub evidence: Evidence,
+}
+
+/// What the first field of a line of `/etc/fstab` means in an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "found", rename_all = "kebab-case")]
+pub enum FstabSource {
+    /// A partition of the image.
+    Partition {
+        /// Its number, 0 for a disk without a table.
+        number: u32,
+    },
+    /// An LVM volume in the image.
+    Volume(VolumeName),
+    /// Nothing that could be missing: `tmpfs`, `proc` and the like.
+    None,
+    /// A file or directory of the guest itself: a swap file, a bind mount.
+    File,
+    /// A server.
+    Network,
+    /// An optical or floppy drive.
+    Removable,
+    /// A device that the image does not have.
+    Absent,
+    /// It may lie in a part of the image that cannot be looked into: encrypted, a RAID member.
+    Unknown,
+}
