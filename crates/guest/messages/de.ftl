@@ -18,6 +18,9 @@ operating-system-found = { $name }, { $architecture }
 operating-system-found-plain = { $name }
 operating-system-none = kein Dateisystem mit einem Betriebssystem gefunden
 operating-system-windows = auf der Platte liegt Windows; unterstützt werden nur Linux und BSD
+operating-system-dos = auf der Platte liegt DOS; unterstützt werden nur Linux und BSD
+operating-system-installer = die Platte ist ein Installationsmedium oder Live-System (ISO 9660) und kein installiertes System
+operating-system-empty = die Platte ist leer: Sie hat keine Partitionen, oder in ihnen liegt nichts
 operating-system-unnamed = das Wurzeldateisystem nennt kein System: `/etc/os-release` fehlt
 operating-system-why = von dieser Platte startet eine Maschine, also muss ein vollständiges Linux- oder BSD-System darauf sein
 operating-system-explain =
@@ -25,6 +28,9 @@ operating-system-explain =
     `/sbin/init`, `/etc/fstab` und dergleichen abgesucht, und das mit den meisten davon gilt als Wurzel; dessen
     os-release oder die älteren Dateien, die eine Distribution nennen, sagen, welches System es ist, und der ELF-Kopf
     seines init, für welchen Prozessor; Windows, Installationsmedien und reine Datenplatten werden beim Namen genannt
+operating-system-remedy-supported = ein Linux- oder BSD-System installieren, oder das Cloud-Abbild einer Distribution nehmen
+operating-system-remedy-install = davon in eine virtuelle Maschine installieren und deren Platte hochladen, oder das Cloud-Abbild der Distribution nehmen
+operating-system-remedy-export = nachsehen, ob die richtige Platte exportiert wurde, und diejenige hochladen, von der das System startet
 operating-system-remedy = nachsehen, was auf der Platte liegt, und diejenige hochladen, von der das System startet
 
 image-format-title = Abbildformat
@@ -159,6 +165,23 @@ sshd-explain =
     systemd-Units und -Sockets, Runlevel von OpenRC, SysV-Verweise oder `rc.conf`; Maskierungen und
     `/etc/ssh/sshd_not_to_be_run` zählen
 sshd-remedy-file = Datei entfernen, die ihn abschaltet
+
+several-systems-title = weitere Systeme
+several-systems-found = Maschinen starten { $boots }{ $reason ->
+    [boot-entry] , das der Standardeintrag des Bootloaders nennt
+    [flag] , dessen Partition zum Starten markiert ist
+    [type] , dessen Partition den Typ einer Wurzel hat
+    [files] , das am vollständigsten aussieht
+    [size] , das am größten ist
+    [order] , das an erster Stelle liegt
+   *[only] {""}
+}; auf der Platte liegt außerdem { $others }
+several-systems-why = ein weiteres System belegt in jeder Maschine Platz, und ein geändertes Bootmenü würde es starten
+several-systems-explain =
+    alle Dateisysteme und LVM-Volumes werden nach Systemen abgesucht, und Windows zeigt sich an seinen Partitionen; von
+    mehreren gilt das, das der Standardeintrag des Bootloaders als `root=` hat, sonst das auf der zum Starten markierten
+    Partition, auf einer Partition mit dem Typ einer Wurzel, oder das mit den meisten Dateien eines Systems
+several-systems-remedy = nachsehen, was auf der Platte liegt, und die übrigen Systeme im Abbild weglassen
 
 architecture-title = Prozessor
 architecture-other = die Programme sind für { $architecture }-Prozessoren

@@ -18,6 +18,9 @@ operating-system-found = { $name }, { $architecture }
 operating-system-found-plain = { $name }
 operating-system-none = no filesystem with an operating system was found
 operating-system-windows = the disk holds Windows; only Linux and BSD systems are supported
+operating-system-dos = the disk holds DOS; only Linux and BSD systems are supported
+operating-system-installer = the disk is an installation medium or a live system (ISO 9660) and not an installed system
+operating-system-empty = the disk is empty: it has no partitions, or nothing is in them
 operating-system-unnamed = the root filesystem does not say which system it holds: `/etc/os-release` is missing
 operating-system-why = a machine starts from this disk, so a complete Linux or BSD system must be on it
 operating-system-explain =
@@ -25,6 +28,9 @@ operating-system-explain =
     `/usr/lib/os-release`, `/sbin/init`, `/etc/fstab` and the like, and the one with most of them is the root; its
     os-release, or the older files that name a distribution, say which system it is, and the ELF header of its init
     says for which processor; Windows, installers and disks with data only are told by name
+operating-system-remedy-supported = install a Linux or BSD system, or take a distribution's cloud image
+operating-system-remedy-install = install from it into a virtual machine and upload that machine's disk, or take the distribution's cloud image
+operating-system-remedy-export = see whether the right disk was exported, and upload the one that the system boots from
 operating-system-remedy = see what is on the disk and upload the one that the system boots from
 
 image-format-title = image format
@@ -153,6 +159,23 @@ sshd-explain =
     the programs of OpenSSH and dropbear are looked for, and then what starts them on boot: links of systemd
     units and sockets, OpenRC runlevels, SysV links or `rc.conf`; masks and `/etc/ssh/sshd_not_to_be_run` count
 sshd-remedy-file = remove the file that switches it off
+
+several-systems-title = further systems
+several-systems-found = machines start { $boots }{ $reason ->
+    [boot-entry] , which the boot loader's default entry names
+    [flag] , whose partition is marked for booting
+    [type] , whose partition has the type of a root
+    [files] , which looks most complete
+    [size] , which is the largest
+    [order] , which comes first
+   *[only] {""}
+}; the disk also holds { $others }
+several-systems-why = another system on the disk takes its space in every machine, and a changed boot menu would start it
+several-systems-explain =
+    all filesystems and LVM volumes are searched for systems, and Windows shows itself by its partitions; of several
+    the one counts that the boot loader's default entry has as `root=`, else the one on the partition marked for
+    booting, on a partition with a root's type, or with most of a system's files
+several-systems-remedy = look at what is on the disk, and leave the other systems out of the image
 
 architecture-title = processor
 architecture-other = the programs are for { $architecture } processors

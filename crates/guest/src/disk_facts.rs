@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Device, Evidence, Fault};
+use crate::facts::{Device, Evidence, Fact, Fault};
 
 /// A partition table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,59 @@ pub struct Root {
     pub evidence: Vec<Evidence>,
     /// Whether its files could be read.
     pub readable: bool,
+    /// Why it is this one, if there were several to choose from.
+    #[serde(default)]
+    pub reason: Option<Fact<Reason>>,
+}
+
+/// Why one of several systems is taken for the one that boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The boot loader's default entry has it as `root=`.
+    BootLoader,
+    /// Its partition, or that of its `/boot`, is marked as the one to boot.
+    BootFlag,
+    /// Its partition has the type of a root in the Discoverable Partitions Specification.
+    PartitionType,
+    /// It has most of the files that a system has.
+    Files,
+    /// It is the largest.
+    Size,
+    /// It comes first.
+    Order,
+}
+
+/// An operating system on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// Number of its partition, or of the one that holds its volume; 0 for a disk without a table.
+    pub partition: u32,
+    /// The LVM volume that it lies in, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
+    /// Filesystem, as in [`Filesystem::kind`].
+    pub filesystem: String,
+    /// What it is called, if its files tell.
+    pub name: Option<String>,
+    /// Whether it is the one that boots, and that the report is about.
+    pub boots: bool,
+    /// What marks it as a system.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What a disk without a supported system is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// Windows.
+    Windows,
+    /// DOS or a system like it.
+    Dos,
+    /// An installation medium or live system on an ISO 9660 filesystem.
+    Installer,
+    /// Nothing at all.
+    Empty,
 }
 
 /// A mounted filesystem besides the root.

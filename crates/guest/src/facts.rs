@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::cloud_facts::{Agent, CloudInit, CloudUsers, Growth, Renderers};
 pub use crate::disk_facts::{
-    Filesystem, FstabLine, FstabSource, LogicalVolume, Mount, Partition, PartitionTable, Root,
-    VolumeName,
+    Content, Filesystem, FstabLine, FstabSource, LogicalVolume, Mount, Partition, PartitionTable,
+    Reason, Root, System, VolumeName,
 };
 
 /// Where something was seen.
@@ -128,6 +128,12 @@ pub struct Facts {
     pub boot: Boot,
     /// The filesystem that holds the operating system.
     pub root: Option<Root>,
+    /// All operating systems on the disk, the one that boots among them.
+    #[serde(default)]
+    pub systems: Vec<System>,
+    /// What the disk holds instead of a supported system.
+    #[serde(default)]
+    pub content: Option<Fact<Content>>,
     /// Other filesystems of the image that the guest's own fstab mounts.
     #[serde(default)]
     pub mounts: Vec<Mount>,
@@ -293,6 +299,9 @@ pub struct Os {
     pub name: Option<String>,
     /// os-release `VERSION_ID`.
     pub version: Option<String>,
+    /// os-release `SUPPORT_END`: the last day with security updates, as `2026-06-30`.
+    #[serde(default)]
+    pub support_end: Option<Fact<String>>,
     /// Where this was read.
     pub evidence: Vec<Evidence>,
 }

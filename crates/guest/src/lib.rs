@@ -30,10 +30,10 @@ use abbild_disk::Disk;
 pub use catalogue::{Cure, Entry, catalogue};
 pub use check::{Checked, check};
 pub use facts::{
-    Agent, Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Device, Drivers,
+    Agent, Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Content, Device, Drivers,
     Enablement, Evidence, Fact, Facts, Fault, Filesystem, FstabLine, FstabSource, Growth, Identity,
-    Init, LogicalVolume, Mount, Os, Partition, PartitionTable, Pinned, Renderers, Root,
-    RootArgument, Sshd, VolumeName,
+    Init, LogicalVolume, Mount, Os, Partition, PartitionTable, Pinned, Reason, Renderers, Root,
+    RootArgument, Sshd, System, VolumeName,
 };
 pub use messages::{Lang, UnknownLang, render};
 pub use report::{

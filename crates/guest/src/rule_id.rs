@@ -60,6 +60,8 @@ rules! {
     /// An SSH server is installed and starts.
     Sshd = "sshd", Warning;
 
+    /// The disk holds no other system besides the one that boots.
+    SeveralSystems = "several-systems", Note;
     /// The processors are those that machines have here.
     Architecture = "architecture", Warning;
     /// Some firmware finds a boot loader.

@@ -9,6 +9,7 @@ use abbild_disk::{Error, ErrorKind};
 use crate::facts::{
     Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Device, Drivers, Enablement,
     Evidence, Fact, Facts, Fault, Growth, Init, Os, Pinned, Renderers, Root, RootArgument, Sshd,
+    System,
 };
 use crate::report::{Context, Finding, Limits, RuleId};
 use crate::rules;
@@ -72,6 +73,9 @@ fn broken(rule: RuleId) -> Vec<Facts> {
             with(|facts| facts.sshd = Sshd::default()),
             with(|facts| facts.sshd.enablement = disabled("/usr/lib/systemd/system/ssh.service")),
         ],
+        RuleId::SeveralSystems => vec![with(|facts| {
+            facts.systems = vec![system(1, true), system(2, false)];
+        })],
         RuleId::Architecture => {
             vec![with(|facts| {
                 facts.architecture = fact("aarch64", "/sbin/init")
@@ -258,6 +262,18 @@ fn root(filesystem: &str) -> Root {
         filesystem: filesystem.to_owned(),
         evidence: vec![Evidence::path("/etc/os-release")],
         readable: true,
+        reason: None,
+    }
+}
+
+fn system(partition: u32, boots: bool) -> System {
+    System {
+        partition,
+        volume: None,
+        filesystem: "ext4".to_owned(),
+        name: Some("Debian GNU/Linux 12 (bookworm)".to_owned()),
+        boots,
+        evidence: vec![Evidence::path("/etc/os-release")],
     }
 }
 

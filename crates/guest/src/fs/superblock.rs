@@ -104,6 +104,17 @@ pub(crate) fn probe(source: &impl Source, origin: &Evidence) -> Result<Option<Fi
     Ok(None)
 }
 
+/// Whether nothing but zeros lies where filesystems have their superblocks.
+///
+/// # Errors
+/// Those of reading the source.
+pub(crate) fn is_blank(source: &impl Source) -> Result<bool> {
+    let len = usize::try_from(source.len()).unwrap_or(usize::MAX);
+    let mut head = vec![0; len.min(PROBE_LEN)];
+    source.read_at(0, &mut head)?;
+    Ok(head.iter().all(|&byte| byte == 0))
+}
+
 /// Label and UUID of the kinds that have them at a fixed place.
 fn names(kind: &str, head: &[u8]) -> (Option<String>, Option<String>) {
     let (label, uuid) = match kind {

@@ -18,6 +18,12 @@ use crate::text::clean;
 
 /// LVM physical volumes read.
 const MAX_PHYSICAL: usize = 16;
+/// Types of a root in the Discoverable Partitions Specification: x86-64, x86, 64-bit ARM.
+const ROOT_TYPES: [&str; 3] = [
+    "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
+    "44479540-f297-41b2-9af7-d131d5f0458a",
+    "b921b045-1df0-41c3-af44-4c6f280d3fae",
+];
 /// Volumes of a group looked into.
 const MAX_VOLUMES: usize = 64;
 
@@ -108,6 +114,27 @@ impl BlockDevice {
     /// The name of what it holds; empty if unknown.
     pub(super) fn kind(&self) -> &str {
         self.filesystem().map_or("", |found| found.kind.as_str())
+    }
+
+    /// The same for a root that may lie in a volume that cannot be read.
+    pub(super) fn kind_of_root(&self) -> &str {
+        match self.kind() {
+            "" => "lvm",
+            kind => kind,
+        }
+    }
+
+    /// The partition, if it is one.
+    pub(super) fn as_partition(&self) -> Option<&Partition> {
+        match &self.what {
+            What::Partition(partition) => Some(partition),
+            What::Volume(_) => None,
+        }
+    }
+
+    /// Its bytes, if they can be read.
+    pub(super) fn source(&self) -> Option<&Arc<dyn Source>> {
+        self.source.as_ref()
     }
 
     /// Length in bytes.
@@ -291,6 +318,33 @@ impl Devices {
             _ if number.is_some() && !path.starts_with(VIRTIO) => Device::OtherName,
             _ => Device::Present,
         }
+    }
+
+    /// The partition that is device `index`, or that holds it.
+    fn partition_of(&self, index: usize) -> Option<&Partition> {
+        let number = self.0.get(index)?.number;
+        let mut partitions = self.0.iter().filter_map(BlockDevice::as_partition);
+        partitions.find(|partition| partition.number == number)
+    }
+
+    /// Whether the table marks it as the one to boot.
+    pub(super) fn is_bootable(&self, index: usize) -> bool {
+        let partition = self.partition_of(index);
+        partition.is_some_and(|partition| partition.bootable)
+    }
+
+    /// Whether device `index` holds something that has a name.
+    pub(super) fn is_known(&self, index: usize) -> bool {
+        self.0
+            .get(index)
+            .is_some_and(|device| device.filesystem().is_some())
+    }
+
+    /// Whether the table says that it is a root.
+    pub(super) fn has_root_type(&self, index: usize) -> bool {
+        let device = self.0.get(index);
+        let partition = device.and_then(BlockDevice::as_partition);
+        partition.is_some_and(|partition| ROOT_TYPES.contains(&partition.type_code.as_str()))
     }
 
     /// What marks device `index`, for a finding.

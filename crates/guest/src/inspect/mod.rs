@@ -1,13 +1,16 @@
 //! From a disk to facts: partitions, what they hold, which one is the root, and its files.
 //!
-//! [`table`] reads the partition table, [`device`] finds the volumes in the partitions and knows the names of both,
-//! [`choice`] finds the root among them, and [`read_root`] asks the probes about its files, other
-//! filesystems of the image mounted as the guest would.
+//! [`table`] reads the partition table. [`device`] finds the volumes in the partitions and knows the
+//! names of both. [`candidate`] puts the filesystems of one system together, [`choice`] says which
+//! system boots, and [`content`] names what is none of ours. [`read_root`] asks the probes about the
+//! files of the one that boots.
 //!
 //! The filesystem handles live and die inside [`gather`], because `ext4_view::Ext4` cannot leave
 //! its thread; only facts come out.
 
+mod candidate;
 mod choice;
+mod content;
 mod device;
 mod table;
 
@@ -15,18 +18,14 @@ use std::sync::Arc;
 
 use abbild_disk::Disk;
 
-use crate::facts::{Evidence, Facts, Fault, Init, Mount};
-use crate::fs::Tree;
+use crate::facts::{Evidence, Facts, Fault, Init, System};
 use crate::probe::{
-    agents, boot_entry, cloud_init, cmdline, fstab, identity, machine, modules, network, os, sshd,
+    agents, boot_entry, cloud_init, cmdline, identity, machine, modules, network, sshd,
 };
 use crate::report::Context;
 use crate::text::clean;
-use device::BlockDevice;
+use candidate::Candidate;
 pub(crate) use device::Devices;
-
-/// Mount points whose contents matter to an inspection.
-const WANTED: [&str; 6] = ["/boot", "/boot/efi", "/efi", "/usr", "/var", "/etc"];
 
 /// Everything that can be learnt from `disk`.
 pub(crate) fn gather<D: Disk + 'static>(disk: &Arc<D>, context: &Context) -> Facts {
@@ -50,7 +49,7 @@ pub(crate) fn gather<D: Disk + 'static>(disk: &Arc<D>, context: &Context) -> Fac
     }
     let partitions = table::read(disk, &mut facts);
     let mut devices = Devices::read(disk, partitions, &mut facts.container.warnings);
-    look_into(&mut devices, &mut facts);
+    look_into(disk.as_ref(), &mut devices, &mut facts);
     let (partitions, volumes) = devices.into_facts();
     if let Some(table) = &mut facts.partition_table {
         table.partitions = partitions;
@@ -71,57 +70,84 @@ fn from_disk(error: &abbild_disk::Error) -> Fault {
 }
 
 /// The root, and what its files say.
-fn look_into(devices: &mut Devices, facts: &mut Facts) {
-    if let Some(candidate) = choice::best(devices) {
-        facts.root = choice::root(devices, candidate.index, candidate.marks, true);
-        read_root(facts, devices, candidate.tree);
-        return;
-    }
-    let suspect = choice::suspect(devices);
-    facts.root = suspect
-        .and_then(|index| choice::root(devices, index, vec![devices.evidence(index)?], false));
-    let relevant = |index: usize| suspect.is_none_or(|suspect| suspect == index);
-    for (index, device) in devices.0.iter().enumerate() {
-        if relevant(index) {
-            facts.faults.extend(device.faults.iter().cloned());
+fn look_into<D: Disk>(disk: &D, devices: &mut Devices, facts: &mut Facts) {
+    let mut candidates = choice::candidates(devices);
+    let chosen = choice::choose(&candidates, devices);
+    list_systems(&candidates, devices, facts);
+    if let Some((position, reason)) = chosen {
+        let candidate = candidates.swap_remove(position);
+        // The others' filesystems are no longer needed.
+        drop(candidates);
+        let marks = candidate.marks.clone();
+        facts.root = choice::root(devices, candidate.index, marks, reason);
+        if let Some(root) = &mut facts.root {
+            root.readable = true;
         }
-    }
-}
-
-/// Mounts what the guest's own fstab names, where it matters here.
-fn mount(facts: &mut Facts, devices: &Devices, tree: &mut Tree) {
-    facts.fstab = fstab::read(tree, devices);
-    for line in &facts.fstab {
-        let is_done = |mount: &Mount| mount.path == line.mount_point;
-        if !WANTED.contains(&line.mount_point.as_str()) || facts.mounts.iter().any(is_done) {
-            continue;
-        }
-        let device = devices.find(&line.device);
-        let device = device.and_then(|index| devices.0.get(index));
-        let filesystem = match device.and_then(BlockDevice::open) {
-            Some(Ok(filesystem)) => Some(filesystem),
-            Some(Err(fault)) => {
-                facts.faults.push(fault);
-                None
-            }
-            None => None,
-        };
-        facts.mounts.push(Mount {
-            path: line.mount_point.clone(),
-            partition: device.map(|device| device.number),
-            volume: device.and_then(|device| device.volume_name().cloned()),
-            readable: filesystem.is_some(),
-            evidence: line.evidence.clone(),
+        read_root(facts, devices, candidate);
+    } else {
+        let suspect = choice::suspect(devices);
+        let index = suspect.as_ref().map(|(index, _)| *index);
+        facts.root = suspect.and_then(|(index, reason)| {
+            choice::root(devices, index, vec![devices.evidence(index)?], reason)
         });
-        if let Some(filesystem) = filesystem {
-            tree.mount(&line.mount_point, filesystem);
+        let relevant = |other: usize| index.is_none_or(|index| index == other);
+        for (index, device) in devices.0.iter().enumerate() {
+            if relevant(index) {
+                facts.faults.extend(device.faults.iter().cloned());
+            }
         }
+        facts.content = content::probe(disk, devices);
+    }
+    mark_what_boots(facts);
+}
+
+/// Marks the root among the systems, and lists it if it was not known for one.
+fn mark_what_boots(facts: &mut Facts) {
+    let Some(root) = &facts.root else {
+        return;
+    };
+    let is_root =
+        |system: &&mut System| system.partition == root.partition && system.volume == root.volume;
+    match facts.systems.iter_mut().find(is_root) {
+        Some(system) => system.boots = true,
+        None => facts.systems.push(System {
+            partition: root.partition,
+            volume: root.volume.clone(),
+            filesystem: root.filesystem.clone(),
+            name: None,
+            boots: true,
+            evidence: root.evidence.clone(),
+        }),
     }
 }
 
-fn read_root(facts: &mut Facts, devices: &Devices, mut tree: Tree) {
-    mount(facts, devices, &mut tree);
-    facts.os = os::probe(&tree);
+/// All systems on the disk: those that were read, and those that show themselves from outside.
+fn list_systems(candidates: &[Candidate], devices: &Devices, facts: &mut Facts) {
+    let readable = candidates.iter().filter_map(|candidate| {
+        let name = candidate.os.as_ref().and_then(|os| os.name.clone());
+        choice::system(devices, candidate.index, name, candidate.marks.clone())
+    });
+    facts.systems.extend(readable);
+    let windows = content::windows(devices);
+    let typed = (0..devices.0.len()).filter(|&index| {
+        let is_listed = candidates.iter().any(|candidate| candidate.index == index);
+        devices.has_root_type(index) && !is_listed && devices.is_known(index)
+    });
+    for index in windows.into_iter().chain(typed) {
+        let name = (windows == Some(index)).then(|| "Windows".to_owned());
+        let evidence = devices.evidence(index).into_iter().collect();
+        facts
+            .systems
+            .extend(choice::system(devices, index, name, evidence));
+    }
+}
+
+fn read_root(facts: &mut Facts, devices: &Devices, candidate: Candidate) {
+    facts.os = candidate.os;
+    facts.fstab = candidate.fstab;
+    facts.mounts = candidate.mounts;
+    facts.faults.extend(candidate.faults);
+    let tree = candidate.tree;
     facts.architecture = machine::architecture(&tree);
     facts.init = machine::init(&tree);
     facts.kernels = machine::kernels(&tree);

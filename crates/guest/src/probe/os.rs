@@ -1,6 +1,6 @@
 //! Which operating system it is: os-release(5), or the older files that name a distribution.
 
-use crate::facts::{Evidence, Os};
+use crate::facts::{Evidence, Fact, Os};
 use crate::fs::{Text, Tree};
 use crate::text::clean;
 
@@ -43,6 +43,9 @@ fn os_release(tree: &Tree) -> Option<Os> {
             "PRETTY_NAME" => os.name = Some(value),
             "NAME" => plain_name = Some(value),
             "VERSION_ID" => os.version = Some(value),
+            "SUPPORT_END" if is_date(&value) => {
+                os.support_end = Some(Fact::new(value, file.evidence(number, line)));
+            }
             _ => continue,
         }
         if matches!(key, "PRETTY_NAME" | "ID") {
@@ -59,6 +62,15 @@ fn os_release(tree: &Tree) -> Option<Os> {
         _ => "linux".to_owned(),
     };
     Some(os)
+}
+
+/// `YYYY-MM-DD`, which sorts as the days do.
+fn is_date(text: &str) -> bool {
+    text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
 }
 
 fn legacy(tree: &Tree) -> Option<Os> {

@@ -19,6 +19,7 @@ mod network_renderer;
 mod operating_system;
 mod remedy;
 mod root_filesystem;
+mod several_systems;
 mod ssh_access;
 mod sshd;
 mod virtual_size;
@@ -128,6 +129,7 @@ type Check = fn(&Facts, &Context) -> Option<Judgement>;
 
 /// The other rules, in the order of [`RuleId::ALL`].
 const CHECKS: &[(RuleId, Check)] = &[
+    (RuleId::SeveralSystems, several_systems::check),
     (RuleId::Architecture, boot::architecture),
     (RuleId::BootLoader, boot::boot_loader),
     (RuleId::Kernel, boot::kernel),

@@ -1,7 +1,7 @@
 //! `operating-system`: a Linux or BSD system is inside.
 
 use super::{Judgement, Rule, remedy};
-use crate::facts::Facts;
+use crate::facts::{Content, Fact, Facts};
 use crate::report::{Context, Message, RuleId};
 
 pub(super) struct OperatingSystem;
@@ -22,6 +22,9 @@ impl Rule for OperatingSystem {
             };
             let message = message.with("name", name);
             return Judgement::met(message).seen(os.evidence.clone());
+        }
+        if let Some(content) = &facts.content {
+            return instead(content);
         }
         let choose = || {
             remedy::host(
@@ -44,4 +47,23 @@ impl Rule for OperatingSystem {
             Some(_) => Judgement::unknown(Message::new("not-checked-no-root")),
         }
     }
+}
+
+/// The judgement on a disk that holds `content` and no system.
+fn instead(content: &Fact<Content>) -> Judgement {
+    let (found, cure) = match content.value {
+        Content::Windows => (
+            "operating-system-windows",
+            "operating-system-remedy-supported",
+        ),
+        Content::Dos => ("operating-system-dos", "operating-system-remedy-supported"),
+        Content::Installer => (
+            "operating-system-installer",
+            "operating-system-remedy-install",
+        ),
+        Content::Empty => ("operating-system-empty", "operating-system-remedy-export"),
+    };
+    Judgement::not_met(Message::new(found))
+        .seen(content.evidence.clone())
+        .cure([remedy::host(cure, Vec::<String>::new())])
 }

@@ -18,6 +18,7 @@ pub struct Part {
     name: &'static str,
     kind: &'static str,
     type_byte: u8,
+    active: bool,
 }
 
 impl Part {
@@ -28,12 +29,25 @@ impl Part {
             name: "",
             kind: LINUX,
             type_byte: 0x83,
+            active: false,
         }
     }
 
     /// Its name in a GPT.
     pub fn named(mut self, name: &'static str) -> Self {
         self.name = name;
+        self
+    }
+
+    /// Its type in a GPT.
+    pub fn of_type(mut self, guid: &'static str) -> Self {
+        self.kind = guid;
+        self
+    }
+
+    /// Marked in an MBR as the one to boot.
+    pub fn active(mut self) -> Self {
+        self.active = true;
         self
     }
 }
@@ -81,6 +95,7 @@ impl Disk {
             disk[440..444].copy_from_slice(&signature.to_le_bytes());
             for (index, (part, &place)) in self.parts.iter().zip(&places).enumerate() {
                 write_mbr_entry(&mut disk, index, part.type_byte, place);
+                disk[446 + 16 * index] = u8::from(part.active) << 7;
             }
         }
         disk
@@ -144,4 +159,32 @@ fn guid(text: &str) -> [u8; 16] {
     let byte = |at: usize| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap();
     let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
     order.map(byte)
+}
+
+/// The disk as a static VDI image, for what a raw file would be refused for: all blocks of 1 MiB
+/// are there, in order.
+pub fn vdi(mut disk: Vec<u8>) -> Vec<u8> {
+    const BLOCK: usize = 1 << 20;
+    disk.resize(disk.len().next_multiple_of(BLOCK), 0);
+    let blocks = disk.len() / BLOCK;
+    let mut image = vec![0; BLOCK];
+    let mut put = |at: usize, number: u64, len: usize| {
+        image[at..at + len].copy_from_slice(&number.to_le_bytes()[..len]);
+    };
+    put(64, 0xbeda_107f, 4);
+    put(68, 0x0001_0001, 4);
+    put(72, 400, 4);
+    put(76, 2, 4);
+    put(340, 512, 4);
+    put(344, BLOCK as u64, 4);
+    put(360, 512, 4);
+    put(368, disk.len() as u64, 8);
+    put(376, BLOCK as u64, 4);
+    put(384, blocks as u64, 4);
+    put(388, blocks as u64, 4);
+    for block in 0..blocks {
+        put(512 + 4 * block, block as u64, 4);
+    }
+    image.extend(disk);
+    image
 }

@@ -13,4 +13,5 @@ mod layout;
 mod lvm;
 mod oracle;
 mod rules;
+mod systems;
 mod tree;
