@@ -42,12 +42,15 @@ pub struct Partition {
 /// What a superblock says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filesystem {
-    /// `ext4`, `xfs`, `lvm`, `luks`, … as `blkid` names it.
+    /// `ext4`, `xfs`, `vfat`, `lvm`, `luks`, `mdraid`, …
     pub kind: String,
     /// Volume label.
     pub label: Option<String>,
     /// Volume UUID.
     pub uuid: Option<String>,
+    /// Version of the format where there are several: `2` of LUKS and UFS, `1.2` of RAID, `FAT32`.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The superblock, as an offset on the virtual disk.
     pub evidence: Evidence,
 }

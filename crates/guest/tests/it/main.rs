@@ -13,5 +13,6 @@ mod layout;
 mod lvm;
 mod oracle;
 mod rules;
+mod superblocks;
 mod systems;
 mod tree;
