@@ -7,6 +7,7 @@ verdict-refused = abgelehnt
 
 not-checked-no-image = nicht geprüft, weil das Abbild nicht geöffnet werden konnte
 not-checked-no-root = nicht geprüft, weil die Dateien des Wurzeldateisystems nicht lesbar sind
+not-checked-hidden = nicht geprüft, weil die Dateien unter `{ $path }` auf einem weiteren Dateisystem liegen, das nicht lesbar ist
 not-checked-no-system = nicht geprüft, weil kein Betriebssystem gefunden wurde
 
 remedy-install = Paket installieren

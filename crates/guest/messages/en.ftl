@@ -7,6 +7,7 @@ verdict-refused = refused
 
 not-checked-no-image = not checked, because the image could not be opened
 not-checked-no-root = not checked, because the files of the root filesystem could not be read
+not-checked-hidden = not checked, because the files under `{ $path }` lie on another filesystem that cannot be read
 not-checked-no-system = not checked, because no operating system was found
 
 remedy-install = install the package

@@ -35,6 +35,9 @@ pub struct Partition {
     /// Marked as the one to boot: MBR's active flag, GPT's legacy-BIOS attribute.
     #[serde(default)]
     pub bootable: bool,
+    /// A GPT entry's attribute bits; 0 in an MBR.
+    #[serde(default)]
+    pub attributes: u64,
     /// What the partition holds, by its superblock.
     pub filesystem: Option<Filesystem>,
 }
@@ -95,6 +98,9 @@ pub struct Root {
     /// The LVM volume that it lies in, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeName>,
+    /// Where in its filesystem the root lies, if it is an ostree deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
     /// Filesystem, as in [`Filesystem::kind`].
     pub filesystem: String,
     /// What marks it as the root: the guest paths found there.
@@ -168,7 +174,7 @@ pub struct Mount {
     pub volume: Option<VolumeName>,
     /// Whether its files are seen by this inspection.
     pub readable: bool,
-    /// The line of `/etc/fstab`.
+    /// The line of `/etc/fstab`, or what else it is mounted for.
     pub evidence: Evidence,
 }
 

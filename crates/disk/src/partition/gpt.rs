@@ -153,6 +153,7 @@ fn table<S: Source>(disk: &S, copy: &Copy, mut warnings: Vec<String>) -> Table {
                 name: name(entry),
                 part_uuid: Guid::from_bytes(entry, 16).to_string(),
                 bootable: le64(entry, 48) & ATTRIBUTE_BOOTABLE != 0,
+                attributes: le64(entry, 48),
             }),
             _ => warnings.push(format!(
                 "partition {number} (sectors {first} to {last}) does not lie on the disk of {} \

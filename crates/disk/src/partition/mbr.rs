@@ -128,6 +128,7 @@ impl Collector {
             name: String::new(),
             part_uuid: format!("{:08x}-{number:02x}", self.signature),
             bootable: entry.status == 0x80,
+            attributes: 0,
         });
     }
 }

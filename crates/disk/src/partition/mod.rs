@@ -91,6 +91,8 @@ pub struct Partition {
     pub part_uuid: String,
     /// Marked as the one to boot: MBR's active flag, GPT's legacy-BIOS attribute.
     pub bootable: bool,
+    /// A GPT entry's attribute bits; what the upper 16 mean depends on the type. 0 in an MBR.
+    pub attributes: u64,
 }
 
 impl Partition {

@@ -259,6 +259,7 @@ fn root(filesystem: &str) -> Root {
     Root {
         partition: 1,
         volume: None,
+        deployment: None,
         filesystem: filesystem.to_owned(),
         evidence: vec![Evidence::path("/etc/os-release")],
         readable: true,

@@ -91,10 +91,17 @@ struct Lookup {
     len: u64,
 }
 
+/// A directory of a filesystem with all below it.
+struct Part {
+    filesystem: Ext4,
+    /// Its path there, without a final slash: empty for all of the filesystem.
+    directory: String,
+}
+
 /// The guest's files.
 pub(crate) struct Tree {
-    root: Ext4,
-    mounts: Vec<(String, Ext4)>,
+    root: Part,
+    mounts: Vec<(String, Part)>,
     directories: RefCell<HashMap<String, Rc<Directory>>>,
     lookups: RefCell<HashMap<String, Option<Lookup>>>,
     searched: Cell<u64>,
@@ -104,8 +111,16 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn new(root: Ext4) -> Self {
+        Self::at(root, "")
+    }
+
+    /// The tree whose root is `directory` of a filesystem, a path without links.
+    pub(crate) fn at(filesystem: Ext4, directory: &str) -> Self {
         Self {
-            root,
+            root: Part {
+                filesystem,
+                directory: directory.to_owned(),
+            },
             mounts: Vec::new(),
             directories: RefCell::default(),
             lookups: RefCell::default(),
@@ -117,7 +132,16 @@ impl Tree {
 
     /// Mounts `filesystem` over the directory `path`, an absolute path without a final slash.
     pub(crate) fn mount(&mut self, path: &str, filesystem: Ext4) {
-        self.mounts.push((path.to_owned(), filesystem));
+        self.bind(path, filesystem, "");
+    }
+
+    /// Mounts `directory` of `filesystem`, a path without links, in the same way.
+    pub(crate) fn bind(&mut self, path: &str, filesystem: Ext4, directory: &str) {
+        let part = Part {
+            filesystem,
+            directory: directory.to_owned(),
+        };
+        self.mounts.push((path.to_owned(), part));
         self.directories.borrow_mut().clear();
         self.lookups.borrow_mut().clear();
     }
@@ -193,7 +217,7 @@ impl Tree {
     /// Hands the contents of a file to `consume` in pieces, until that returns false.
     pub(crate) fn stream(&self, node: &Node, mut consume: impl FnMut(&[u8]) -> bool) {
         let (fs, inner) = self.locate(&node.path);
-        let mut file = match fs.open(inner) {
+        let mut file = match fs.open(inner.as_str()) {
             Ok(file) => file,
             Err(error) => return self.report(&node.path, &error),
         };
@@ -290,8 +314,8 @@ impl Tree {
         if let Some(known) = self.lookups.borrow().get(mount) {
             return known.clone();
         }
-        let (fs, _) = self.locate(mount);
-        let found = match fs.metadata("/") {
+        let (fs, inner) = self.locate(mount);
+        let found = match fs.symlink_metadata(inner.as_str()) {
             Ok(metadata) => Some(to_lookup(&metadata)),
             Err(error) => {
                 self.report("/", &error);
@@ -319,7 +343,7 @@ impl Tree {
             },
             Directory::Large if self.may_search(at, size) => {
                 let (fs, inner) = self.locate(child);
-                fs.symlink_metadata(inner)
+                fs.symlink_metadata(inner.as_str())
             }
             Directory::Large => Err(Ext4Error::NotFound),
         };
@@ -358,7 +382,7 @@ impl Tree {
             return entries;
         }
         let (fs, inner) = self.locate(path);
-        let listing = match fs.read_dir(inner) {
+        let listing = match fs.read_dir(inner.as_str()) {
             Ok(listing) => listing,
             Err(error) => {
                 self.report(path, &error);
@@ -415,7 +439,7 @@ impl Tree {
             return None;
         }
         let (fs, inner) = self.locate(path);
-        match fs.read_link(inner) {
+        match fs.read_link(inner.as_str()) {
             Ok(target) => target.to_str().ok().map(str::to_owned),
             Err(error) => {
                 self.report(path, &error);
@@ -425,15 +449,21 @@ impl Tree {
     }
 
     /// The filesystem that holds `path`, and the path within it.
-    fn locate<'p>(&self, path: &'p str) -> (&Ext4, &'p str) {
+    fn locate(&self, path: &str) -> (&Ext4, String) {
         let mounted = self
             .mounts
             .iter()
-            .filter_map(|(mount, fs)| Some((fs, path.strip_prefix(mount.as_str())?)))
+            .filter_map(|(mount, part)| Some((part, path.strip_prefix(mount.as_str())?)))
             .filter(|(_, rest)| rest.is_empty() || rest.starts_with('/'))
             .min_by_key(|(_, rest)| rest.len());
-        let (fs, inner) = mounted.unwrap_or((&self.root, path));
-        (fs, if inner.is_empty() { "/" } else { inner })
+        let (part, rest) = mounted.unwrap_or((&self.root, path));
+        let inner = format!("{}{rest}", part.directory);
+        let inner = if inner.is_empty() {
+            "/".to_owned()
+        } else {
+            inner
+        };
+        (&part.filesystem, inner)
     }
 
     fn report(&self, path: &str, error: &Ext4Error) {

@@ -3,6 +3,7 @@
 use ext4_view::Ext4;
 
 use super::device::{BlockDevice, Devices};
+use super::ostree;
 use crate::facts::{Evidence, Fault, FstabLine, Mount, Os};
 use crate::fs::Tree;
 use crate::probe::{fstab, os};
@@ -39,14 +40,25 @@ pub(super) struct Candidate {
     pub(super) faults: Vec<Fault>,
     /// The system on it.
     pub(super) os: Option<Os>,
+    /// Where its root lies, if that is an ostree deployment.
+    pub(super) deployment: Option<String>,
 }
 
 impl Candidate {
     /// Device `index`, whose files are those of `ext4`.
-    pub(super) fn new(index: usize, ext4: Ext4) -> Self {
-        let tree = Tree::new(ext4);
+    pub(super) fn new(index: usize, ext4: Ext4, devices: &Devices) -> Self {
+        let mut tree = Tree::new(ext4.clone());
         let mut score = 0;
         let mut marks = Vec::new();
+        let deployment = ostree::find(&tree, &ext4, devices);
+        if let Some(found) = &deployment {
+            tree = found.open(ext4);
+            marks.extend(found.evidence.clone());
+        } else if let Some(usr) = devices.usr_of(index) {
+            // Before its first boot there is nothing else on such a root.
+            score += 1;
+            marks.extend(devices.evidence(usr));
+        }
         for (path, weight) in ROOT_MARKS {
             // The name alone counts: a link of the root may lead into a separate /usr.
             if let Some(node) = tree.lstat(path) {
@@ -64,6 +76,46 @@ impl Candidate {
             mounted: Vec::new(),
             faults: Vec::new(),
             os: None,
+            deployment: deployment.map(|found| found.path),
+        }
+    }
+
+    /// What is mounted without a line in fstab: the `/usr` of Flatcar and its OEM partition, and the
+    /// `/boot` of an ostree deployment (`coreos-boot-mount-generator`).
+    fn implied(&self, devices: &Devices) -> Vec<(&'static str, usize)> {
+        let mut implied = Vec::new();
+        if self.deployment.is_some() {
+            implied.extend(devices.boot().map(|boot| ("/boot", boot)));
+        }
+        if let Some(usr) = devices.usr_of(self.index) {
+            implied.push(("/usr", usr));
+            implied.extend(devices.find("PARTLABEL=OEM").map(|oem| ("/oem", oem)));
+        }
+        implied
+    }
+
+    /// Mounts device `index` on `path`, or notes why not.
+    fn mount_at(
+        &mut self,
+        path: &str,
+        index: Option<usize>,
+        devices: &Devices,
+        evidence: Evidence,
+    ) {
+        let device = index.and_then(|index| devices.0.get(index));
+        let opened = device.and_then(BlockDevice::open);
+        self.mounts.push(Mount {
+            path: path.to_owned(),
+            partition: device.map(|device| device.number),
+            volume: device.and_then(|device| device.volume_name().cloned()),
+            readable: matches!(opened, Some(Ok(_))),
+            evidence,
+        });
+        self.mounted.extend(index);
+        match opened {
+            Some(Ok(filesystem)) => self.tree.mount(path, filesystem),
+            Some(Err(fault)) => self.faults.push(fault),
+            None => {}
         }
     }
 
@@ -76,20 +128,12 @@ impl Candidate {
                 continue;
             }
             let index = devices.find(&line.device);
-            let device = index.and_then(|index| devices.0.get(index));
-            let opened = device.and_then(BlockDevice::open);
-            self.mounts.push(Mount {
-                path: line.mount_point.clone(),
-                partition: device.map(|device| device.number),
-                volume: device.and_then(|device| device.volume_name().cloned()),
-                readable: matches!(opened, Some(Ok(_))),
-                evidence: line.evidence,
-            });
-            self.mounted.extend(index);
-            match opened {
-                Some(Ok(filesystem)) => self.tree.mount(&line.mount_point, filesystem),
-                Some(Err(fault)) => self.faults.push(fault),
-                None => {}
+            self.mount_at(&line.mount_point, index, devices, line.evidence);
+        }
+        for (path, index) in self.implied(devices) {
+            if !self.mounts.iter().any(|mount| mount.path == path) {
+                let evidence = devices.evidence(index).unwrap_or_default();
+                self.mount_at(path, Some(index), devices, evidence);
             }
         }
         self.os = os::probe(&self.tree);

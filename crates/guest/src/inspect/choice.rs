@@ -24,19 +24,26 @@ const NEVER_ROOT: [&str; 4] = ["swap", "vfat", "iso9660", "exfat"];
 /// is a part of that.
 pub(super) fn candidates(devices: &mut Devices) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = Vec::new();
-    for (index, device) in devices.0.iter_mut().enumerate() {
-        match device.open() {
+    for index in 0..devices.0.len() {
+        if devices.has_usr_type(index) {
+            continue;
+        }
+        let faults = match devices.0.get(index).and_then(BlockDevice::open) {
             Some(Ok(ext4)) => {
-                let candidate = Candidate::new(index, ext4);
+                let candidate = Candidate::new(index, ext4, devices);
                 if candidate.score == 0 {
                     // Either there is no system on it, or what there is cannot be read.
-                    device.faults.extend(candidate.tree.into_faults());
+                    candidate.tree.into_faults()
                 } else {
                     candidates.push(candidate);
+                    Vec::new()
                 }
             }
-            Some(Err(fault)) => device.faults.push(fault),
-            None => {}
+            Some(Err(fault)) => vec![fault],
+            None => Vec::new(),
+        };
+        if let Some(device) = devices.0.get_mut(index) {
+            device.faults.extend(faults);
         }
         if candidates.len() > MAX_CANDIDATES {
             let scores = candidates.iter().enumerate();
@@ -195,6 +202,7 @@ pub(super) fn root(
     Some(Root {
         partition: device.number,
         volume: device.volume_name().cloned(),
+        deployment: None,
         filesystem: device.kind_of_root().to_owned(),
         evidence,
         readable: false,

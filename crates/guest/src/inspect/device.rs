@@ -24,6 +24,18 @@ const ROOT_TYPES: [&str; 3] = [
     "44479540-f297-41b2-9af7-d131d5f0458a",
     "b921b045-1df0-41c3-af44-4c6f280d3fae",
 ];
+/// The same for `/usr`, and Flatcar's.
+const USR_TYPES: [&str; 4] = [
+    "8484680c-9521-48c6-9c11-b0720656f69e",
+    "75250d76-8cc6-458e-bd66-bd47cc81a812",
+    "b0e01050-ee5f-4390-949a-9101b17104e9",
+    FLATCAR_USR_TYPE,
+];
+/// `/boot` as a partition of its own, in the same specification.
+const BOOT_TYPE: &str = "bc13c2ff-59e6-4262-a352-b275fd6f7172";
+/// Flatcar's, from `build_library/disk_layout.json` and `disk_util` of flatcar/scripts.
+const FLATCAR_ROOT_TYPE: &str = "3884dd41-8582-4404-b9a8-e9b84f2df50e";
+const FLATCAR_USR_TYPE: &str = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6";
 /// Volumes of a group looked into.
 const MAX_VOLUMES: usize = 64;
 
@@ -345,6 +357,47 @@ impl Devices {
         let device = self.0.get(index);
         let partition = device.and_then(BlockDevice::as_partition);
         partition.is_some_and(|partition| ROOT_TYPES.contains(&partition.type_code.as_str()))
+    }
+
+    /// The boot partition, by its label or its type.
+    pub(super) fn boot(&self) -> Option<usize> {
+        let names = ["LABEL=boot", "PARTLABEL=boot"];
+        let labelled = names.iter().find_map(|name| self.find(name));
+        labelled.or_else(|| self.of_type(BOOT_TYPE).next())
+    }
+
+    /// The `/usr` that Flatcar mounts into device `index`: of the two, the one that GRUB prefers by
+    /// its priority, bits 48 to 51 of the attributes ("Flatcar: Disk layout", "GPT priorities").
+    pub(super) fn usr_of(&self, index: usize) -> Option<usize> {
+        let device = self.0.get(index)?;
+        let root = device.as_partition()?;
+        if root.name.as_deref() != Some("ROOT") && root.type_code != FLATCAR_ROOT_TYPE {
+            return None;
+        }
+        let priority = |usr: &usize| {
+            let partition = self.partition_of(*usr);
+            partition.map(|partition| partition.attributes >> 48 & 0xf)
+        };
+        // The first of two equals.
+        let usr = self.of_type(FLATCAR_USR_TYPE);
+        usr.rev().max_by_key(priority)
+    }
+
+    /// Partitions of the GPT type `kind`.
+    fn of_type(&self, kind: &'static str) -> impl DoubleEndedIterator<Item = usize> {
+        let all = self.0.iter().enumerate();
+        all.filter(move |(_, device)| {
+            let partition = device.as_partition();
+            partition.is_some_and(|partition| partition.type_code == kind)
+        })
+        .map(|(index, _)| index)
+    }
+
+    /// Whether the table says that it is a `/usr`, and hence no root, whatever is in it.
+    pub(super) fn has_usr_type(&self, index: usize) -> bool {
+        let device = self.0.get(index);
+        let partition = device.and_then(BlockDevice::as_partition);
+        partition.is_some_and(|partition| USR_TYPES.contains(&partition.type_code.as_str()))
     }
 
     /// What marks device `index`, for a finding.

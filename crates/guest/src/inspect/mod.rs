@@ -2,7 +2,7 @@
 //!
 //! [`table`] reads the partition table. [`device`] finds the volumes in the partitions and knows the
 //! names of both. [`candidate`] puts the filesystems of one system together, [`choice`] says which
-//! system boots, and [`content`] names what is none of ours. [`read_root`] asks the probes about the
+//! system boots, [`ostree`] finds a root that is no filesystem's own root, and [`content`] names what is none of ours. [`read_root`] asks the probes about the
 //! files of the one that boots.
 //!
 //! The filesystem handles live and die inside [`gather`], because `ext4_view::Ext4` cannot leave
@@ -12,6 +12,7 @@ mod candidate;
 mod choice;
 mod content;
 mod device;
+mod ostree;
 mod table;
 
 use std::sync::Arc;
@@ -82,6 +83,7 @@ fn look_into<D: Disk>(disk: &D, devices: &mut Devices, facts: &mut Facts) {
         facts.root = choice::root(devices, candidate.index, marks, reason);
         if let Some(root) = &mut facts.root {
             root.readable = true;
+            root.deployment = candidate.deployment.clone();
         }
         read_root(facts, devices, candidate);
     } else {

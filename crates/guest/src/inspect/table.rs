@@ -53,6 +53,7 @@ fn whole_disk(length: u64) -> Partition {
         name: None,
         uuid: None,
         bootable: false,
+        attributes: 0,
         filesystem: None,
     }
 }
@@ -67,6 +68,7 @@ fn to_fact(partition: &partition::Partition) -> Partition {
         name: some(&partition.name),
         uuid: some(&partition.part_uuid),
         bootable: partition.bootable,
+        attributes: partition.attributes,
         filesystem: None,
     }
 }

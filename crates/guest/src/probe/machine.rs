@@ -83,17 +83,25 @@ pub(crate) fn kernel_version(name: &str) -> Option<&str> {
         .find_map(|prefix| name.strip_prefix(prefix))
 }
 
-/// Kernels in `/boot`, by version, in name order.
+/// Kernels in `/boot`, by version, in name order; if there are none, those that lie with their
+/// modules, as Fedora and ostree have them.
 pub(crate) fn kernels(tree: &Tree) -> Vec<Fact<String>> {
     const MAX_KERNELS: usize = 32;
-    tree.list("/boot")
-        .into_iter()
-        .filter_map(|name| {
-            let version = kernel_version(&name)?.to_owned();
-            let path = format!("/boot/{name}");
-            let node = tree.stat(&path).filter(|node| node.kind == Kind::File)?;
-            Some(Fact::new(clean(version), Evidence::path(clean(node.path))))
-        })
-        .take(MAX_KERNELS)
+    const MODULES: &str = "/usr/lib/modules";
+    let kernel = |version: &str, path: String| {
+        let node = tree.stat(&path).filter(|node| node.kind == Kind::File)?;
+        Some(Fact::new(clean(version), Evidence::path(clean(node.path))))
+    };
+    let in_boot = tree.list("/boot").into_iter().filter_map(|name| {
+        let version = kernel_version(&name)?;
+        kernel(version, format!("/boot/{name}"))
+    });
+    let in_boot: Vec<_> = in_boot.take(MAX_KERNELS).collect();
+    if !in_boot.is_empty() {
+        return in_boot;
+    }
+    let versions = tree.list(MODULES).into_iter().take(MAX_KERNELS);
+    versions
+        .filter_map(|version| kernel(&version, format!("{MODULES}/{version}/vmlinuz")))
         .collect()
 }

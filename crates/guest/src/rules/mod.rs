@@ -24,7 +24,7 @@ mod ssh_access;
 mod sshd;
 mod virtual_size;
 
-use crate::facts::{Evidence, Facts};
+use crate::facts::{Evidence, Facts, Mount};
 use crate::report::{
     Context, Finding, Message, Outcome, Remedy, Report, RuleId, Severities, Severity, Verdict,
 };
@@ -157,7 +157,7 @@ pub(crate) fn check(facts: &Facts, context: &Context) -> Vec<Finding> {
         .iter()
         .map(|rule| (rule.id(), rule.judge(facts, context)));
     // Files that could not be read are missing to these rules, so they would be wrong about them.
-    let readable = facts.root.as_ref().is_some_and(|root| root.readable);
+    let readable = unreadable(facts).is_none();
     let checks = CHECKS
         .iter()
         .filter(|_| readable)
@@ -170,13 +170,17 @@ pub(crate) fn check(facts: &Facts, context: &Context) -> Vec<Finding> {
 
 /// The judgement of rules that need the guest's files, when those could not be read.
 fn unreadable(facts: &Facts) -> Option<Judgement> {
-    if facts.root.as_ref().is_some_and(|root| root.readable) {
-        return None;
-    }
-    Some(Judgement::unknown(Message::new(match facts.root {
-        Some(_) => "not-checked-no-root",
-        None => "not-checked-no-system",
-    })))
+    let is_hidden =
+        |mount: &&Mount| !mount.readable && matches!(mount.path.as_str(), "/usr" | "/etc");
+    let message = match &facts.root {
+        None => Message::new("not-checked-no-system"),
+        Some(root) if !root.readable => Message::new("not-checked-no-root"),
+        Some(_) => {
+            let hidden = facts.mounts.iter().find(is_hidden)?;
+            Message::new("not-checked-hidden").with("path", &hidden.path)
+        }
+    };
+    Some(Judgement::unknown(message))
 }
 
 /// The report on an image that the disk layer refused with `error`.

@@ -1,6 +1,6 @@
 //! `operating-system`: a Linux or BSD system is inside.
 
-use super::{Judgement, Rule, remedy};
+use super::{Judgement, Rule, remedy, unreadable};
 use crate::facts::{Content, Fact, Facts};
 use crate::report::{Context, Message, RuleId};
 
@@ -39,12 +39,13 @@ impl Rule for OperatingSystem {
                     .seen(root.evidence.clone())
                     .cure([choose()])
             }
-            Some(root) if root.readable => {
+            Some(root) if root.readable && unreadable(facts).is_none() => {
                 Judgement::not_met(Message::new("operating-system-unnamed"))
                     .seen(root.evidence.clone())
                     .cure([choose()])
             }
-            Some(_) => Judgement::unknown(Message::new("not-checked-no-root")),
+            Some(_) => unreadable(facts)
+                .unwrap_or_else(|| Judgement::unknown(Message::new("not-checked-no-root"))),
         }
     }
 }

@@ -19,6 +19,7 @@ pub struct Part {
     kind: &'static str,
     type_byte: u8,
     active: bool,
+    attributes: u64,
 }
 
 impl Part {
@@ -30,6 +31,7 @@ impl Part {
             kind: LINUX,
             type_byte: 0x83,
             active: false,
+            attributes: 0,
         }
     }
 
@@ -42,6 +44,12 @@ impl Part {
     /// Its type in a GPT.
     pub fn of_type(mut self, guid: &'static str) -> Self {
         self.kind = guid;
+        self
+    }
+
+    /// Its attribute bits in a GPT.
+    pub fn with_attributes(mut self, attributes: u64) -> Self {
+        self.attributes = attributes;
         self
     }
 
@@ -120,7 +128,7 @@ fn write_gpt(disk: &mut [u8], parts: &[Part], places: &[(usize, usize)]) {
         entry[16..32].copy_from_slice(&guid(DISK_ID));
         entry[31] = u8::try_from(index + 1).unwrap();
         let last = start + count - 1;
-        for (at, number) in [(32, start as u64), (40, last as u64)] {
+        for (at, number) in [(32, start as u64), (40, last as u64), (48, part.attributes)] {
             entry[at..at + 8].copy_from_slice(&number.to_le_bytes());
         }
         for (at, unit) in part.name.encode_utf16().enumerate() {

@@ -13,6 +13,7 @@ mod layout;
 mod lvm;
 mod oracle;
 mod rules;
+mod split;
 mod superblocks;
 mod systems;
 mod tree;

@@ -151,6 +151,13 @@ impl Guest {
         part
     }
 
+    /// Moves all files of `other` into the directory `path`.
+    pub fn adopt(&self, path: &str, other: Self) -> &Self {
+        let to = self.at(path);
+        fs::rename(other.directory.keep(), to).unwrap();
+        self
+    }
+
     fn at(&self, path: &str) -> PathBuf {
         let path = self.directory.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -7,7 +7,7 @@
 mod alpine;
 mod amazon;
 mod arch;
-mod coreos;
+pub mod coreos;
 mod freebsd;
 mod redhat;
 mod suse;
