@@ -10,10 +10,10 @@ export CARGO_TARGET_DIR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-e2e bench fuzz fixtures fmt lint build clean
+.PHONY: help run test test-e2e bench fuzz fixtures fixtures-all fmt lint build clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary
 	@scripts/setup run
@@ -33,7 +33,8 @@ test: ## Everything that must pass: checks, unit tests, one real guest booted
 
 test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
 	@scripts/setup test
-	$(MAKE) --no-print-directory fixtures
+	$(MAKE) --no-print-directory fixtures-all
+	ABBILD_REQUIRE_FIXTURES=all cargo nextest run --locked -p abbild-guest family
 	cargo build --release --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/e2e/run full
 
@@ -56,6 +57,10 @@ fuzz: ## Feed the parsers damaged input, ten minutes each
 fixtures: ## Build the guest images of the tests (cached outside the tree)
 	@scripts/setup test
 	@fixtures/guest/build
+
+fixtures-all: ## Build the slow ones, too: LVM, UEFI and other layouts
+	@scripts/setup test
+	@fixtures/guest/build --all
 
 fmt: ## Format the Rust code
 	cargo fmt --all

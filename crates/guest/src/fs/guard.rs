@@ -13,8 +13,11 @@ use std::error::Error;
 use abbild_disk::Source;
 use ext4_view::Ext4Read;
 
+use super::features;
 use super::superblock::Superblock;
 
+/// Where the superblock lies, in 1024 bytes.
+const SUPERBLOCK: u64 = 1024;
 /// Reads go to the source in aligned pieces of this size, which is what `ext4-view` asks for.
 const PIECE: u64 = 32 * 1024;
 /// Pieces kept: 4 MiB.
@@ -233,9 +236,12 @@ impl<S: Source> Ext4Read for Guard<S> {
             dst[filled..filled + count].copy_from_slice(&available[..count]);
             filled += count;
         }
+        if let (SUPERBLOCK, Ok(superblock)) = (start, <&mut [u8; 1024]>::try_from(&mut *dst)) {
+            features::overlook(superblock);
+        }
         // Whole blocks only: the superblock and the group descriptors are read otherwise.
         let block = u64::try_from(self.block_size)?;
-        if start.is_multiple_of(block) && dst.len() >= self.block_size && start != 1024 {
+        if start.is_multiple_of(block) && dst.len() >= self.block_size && start != SUPERBLOCK {
             self.disarm(dst);
         }
         Ok(())

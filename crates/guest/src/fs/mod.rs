@@ -5,6 +5,7 @@
 //! symbolic links followed inside it only.
 
 pub(crate) mod fat;
+mod features;
 mod guard;
 pub(crate) mod superblock;
 mod tree;
