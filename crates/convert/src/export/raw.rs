@@ -15,7 +15,7 @@ const GRANULE: usize = 4096;
 /// The most bytes of a range that one thread is given at a time.
 const RANGE: u64 = 4 << 20;
 /// Bytes read and then written at once: they stay in the processor's cache in between.
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = 1 << 20;
 
 /// Writes a raw image and returns its length.
 pub(super) fn write<D: Disk + Sync + ?Sized>(job: &Job<'_, D>) -> Result<u64> {
