@@ -167,6 +167,13 @@ sshd-explain =
     `/etc/ssh/sshd_not_to_be_run` zählen
 sshd-remedy-file = Datei entfernen, die ihn abschaltet
 
+support-end-title = Ende der Pflege
+support-end-passed = { $name } wird seit dem { $date } nicht mehr gepflegt
+support-end-why = ein erreichbares System ohne Sicherheitsaktualisierungen wird früher oder später übernommen
+support-end-explain =
+    `SUPPORT_END` in `os-release` wird mit dem heutigen Datum verglichen; Systeme ohne diese Angabe werden nicht beurteilt
+support-end-remedy = das Image einer neueren Ausgabe nehmen
+
 several-systems-title = weitere Systeme
 several-systems-found = Maschinen starten { $boots }{ $reason ->
     [boot-entry] , das der Standardeintrag des Bootloaders nennt
@@ -245,6 +252,21 @@ serial-console-explain =
     die Kernel-Befehlszeile des Eintrags, der von selbst startet, muss ein `console=` mit einer seriellen
     Schnittstelle enthalten, etwa `console=ttyS0,115200`
 serial-console-remedy = den Kernel sie benutzen lassen
+
+fstab-title = Einhängungen
+fstab-absent = `/etc/fstab` hängt `{ $device }` unter `{ $place }` ein; das gibt es im Image nicht{ $count ->
+    [1] {""}
+   *[other] {" "}(insgesamt { $count } solche Zeilen)
+}
+fstab-other-name = `/etc/fstab` hängt `{ $device }` unter `{ $place }` ein, aber die Platte einer Maschine heißt `/dev/vda`{ $count ->
+    [1] {""}
+   *[other] {" "}(insgesamt { $count } solche Zeilen)
+}
+fstab-why = der Start wartet auf ein Gerät, das nicht kommt, und bleibt dann im Notfallmodus stehen
+fstab-explain =
+    jede Zeile von `/etc/fstab` wird anhand von UUID, Label oder Name in den Partitionen und Volumes des Images gesucht;
+    Zeilen mit `nofail` oder `noauto` bleiben außer Acht
+fstab-remedy = die Zeilen auskommentieren oder das Dateisystem mit seiner UUID benennen
 
 static-network-title = Netzwerkkonfiguration
 static-network-address = eine feste Adresse ist eingetragen

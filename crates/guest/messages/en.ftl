@@ -161,6 +161,13 @@ sshd-explain =
     units and sockets, OpenRC runlevels, SysV links or `rc.conf`; masks and `/etc/ssh/sshd_not_to_be_run` count
 sshd-remedy-file = remove the file that switches it off
 
+support-end-title = end of support
+support-end-passed = { $name } has not been maintained since { $date }
+support-end-why = a system without security updates is taken over sooner or later once it can be reached
+support-end-explain =
+    `SUPPORT_END` in `os-release` is compared with today's date; systems that do not state one are not judged
+support-end-remedy = take the image of a newer release
+
 several-systems-title = further systems
 several-systems-found = machines start { $boots }{ $reason ->
     [boot-entry] , which the boot loader's default entry names
@@ -239,6 +246,21 @@ serial-console-explain =
     the kernel command line of the entry that starts by itself must have a `console=` with a serial port, such as
     `console=ttyS0,115200`
 serial-console-remedy = have the kernel use it
+
+fstab-title = mounts
+fstab-absent = `/etc/fstab` mounts `{ $device }` on `{ $place }`, which is not in the image{ $count ->
+    [1] {""}
+   *[other] , and { $count } such lines in all
+}
+fstab-other-name = `/etc/fstab` mounts `{ $device }` on `{ $place }`, but the disk of a machine is called `/dev/vda`{ $count ->
+    [1] {""}
+   *[other] ; there are { $count } such lines
+}
+fstab-why = the boot waits for a device that does not come and then stops in emergency mode
+fstab-explain =
+    every line of `/etc/fstab` is resolved against the partitions and volumes of the image, by UUID, label or name;
+    lines with `nofail` or `noauto` are left alone
+fstab-remedy = comment the lines out, or name the filesystem by its UUID
 
 static-network-title = network configuration
 static-network-address = a fixed address is configured

@@ -60,6 +60,8 @@ rules! {
     /// An SSH server is installed and starts.
     Sshd = "sshd", Warning;
 
+    /// The makers of the system still maintain it.
+    SupportEnd = "support-end", Note;
     /// The disk holds no other system besides the one that boots.
     SeveralSystems = "several-systems", Note;
     /// The processors are those that machines have here.
@@ -76,6 +78,8 @@ rules! {
     RootDevice = "root-device", Warning;
     /// The kernel and a login use the serial console.
     SerialConsole = "serial-console", Note;
+    /// `/etc/fstab` mounts nothing that a machine will not have.
+    Fstab = "fstab", Warning;
     /// cloud-init understands its configuration, and the image holds no state of another machine.
     CloudConfig = "cloud-config", Warning;
     /// An account gets a machine's keys and can be logged in to.

@@ -8,19 +8,23 @@ use abbild_disk::{Error, ErrorKind};
 
 use crate::facts::{
     Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Device, Drivers, Enablement,
-    Evidence, Fact, Facts, Fault, Growth, Init, Os, Pinned, Renderers, Root, RootArgument, Sshd,
-    System,
+    Evidence, Fact, Facts, Fault, FstabLine, FstabSource, Growth, Init, Os, Pinned, Renderers,
+    Root, RootArgument, Sshd, System,
 };
 use crate::report::{Context, Finding, Limits, RuleId};
 use crate::rules;
 
 const KERNEL: &str = "6.1.0-37-amd64";
+const TODAY: &str = "2030-01-01";
 const CLOUD_CFG: &str = "/etc/cloud/cloud.cfg";
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
 /// What is found in images that do not meet `rule`.
 pub(super) fn findings(rule: RuleId) -> Vec<Finding> {
-    let context = Context::default();
+    let context = Context {
+        today: Some(TODAY.to_owned()),
+        ..Context::default()
+    };
     let mut findings: Vec<Finding> = broken(rule)
         .iter()
         .flat_map(|facts| rules::check(facts, &context))
@@ -73,6 +77,11 @@ fn broken(rule: RuleId) -> Vec<Facts> {
             with(|facts| facts.sshd = Sshd::default()),
             with(|facts| facts.sshd.enablement = disabled("/usr/lib/systemd/system/ssh.service")),
         ],
+        RuleId::SupportEnd => vec![with(|facts| {
+            if let Some(os) = &mut facts.os {
+                os.support_end = fact("2028-06-30", "/usr/lib/os-release");
+            }
+        })],
         RuleId::SeveralSystems => vec![with(|facts| {
             facts.systems = vec![system(1, true), system(2, false)];
         })],
@@ -108,7 +117,21 @@ fn broken(rule: RuleId) -> Vec<Facts> {
             });
         })],
         RuleId::SerialConsole => vec![with(|facts| facts.serial_console = None)],
+        RuleId::Fstab => vec![with(|facts| facts.fstab = vec![absent_mount()])],
         _ => of_cloud_init(rule),
+    }
+}
+
+/// A line for a disk that is not in the image.
+fn absent_mount() -> FstabLine {
+    FstabLine {
+        device: "/dev/sdb1".to_owned(),
+        mount_point: "/srv".to_owned(),
+        kind: "ext4".to_owned(),
+        options: "defaults".to_owned(),
+        source: FstabSource::Absent,
+        availability: Device::Absent,
+        evidence: Evidence::path("/etc/fstab").at_line(4),
     }
 }
 

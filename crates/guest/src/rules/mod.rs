@@ -13,6 +13,7 @@ mod cloud_init;
 mod cloud_user;
 mod datasource_order;
 mod disk_growth;
+mod fstab;
 mod identity;
 pub(crate) mod image_format;
 mod network_renderer;
@@ -22,6 +23,7 @@ mod root_filesystem;
 mod several_systems;
 mod ssh_access;
 mod sshd;
+mod support_end;
 mod virtual_size;
 
 use crate::facts::{Evidence, Facts, Mount};
@@ -129,6 +131,7 @@ type Check = fn(&Facts, &Context) -> Option<Judgement>;
 
 /// The other rules, in the order of [`RuleId::ALL`].
 const CHECKS: &[(RuleId, Check)] = &[
+    (RuleId::SupportEnd, support_end::check),
     (RuleId::SeveralSystems, several_systems::check),
     (RuleId::Architecture, boot::architecture),
     (RuleId::BootLoader, boot::boot_loader),
@@ -137,6 +140,7 @@ const CHECKS: &[(RuleId, Check)] = &[
     (RuleId::InitrdDrivers, boot::initrd_drivers),
     (RuleId::RootDevice, boot::root_device),
     (RuleId::SerialConsole, boot::serial_console),
+    (RuleId::Fstab, fstab::check),
     (RuleId::CloudConfig, cloud_config::check),
     (RuleId::CloudUser, cloud_user::check),
     (RuleId::NetworkRenderer, network_renderer::check),

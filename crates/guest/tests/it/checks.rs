@@ -352,3 +352,67 @@ fn the_operator_decides_what_a_check_means() {
     assert_rendered(&report);
     assert_eq!(report.verdict, Verdict::Refused);
 }
+
+#[test]
+fn mounts_that_will_not_be_there() {
+    let guest = Guest::debian();
+    let root = "LABEL=root / ext4 defaults 0 1\n";
+    for harmless in [
+        "/dev/sdb1 /srv ext4 nofail 0 2\n",
+        "UUID=0-0 /srv ext4 defaults,noauto 0 2\n",
+        "tmpfs /tmp tmpfs defaults 0 0\n",
+        "server:/x /srv nfs defaults 0 0\n",
+        "/swapfile none swap sw 0 0\n",
+    ] {
+        guest.file("etc/fstab", format!("{root}{harmless}"));
+        let report = guest.report();
+        assert!(extra(&report).is_empty(), "{harmless}");
+    }
+    guest.file(
+        "etc/fstab",
+        format!("{root}UUID=0-0 /srv ext4 defaults 0 2\n/dev/sdb2 none swap sw 0 0\n"),
+    );
+    let report = guest.report();
+    assert_eq!(extra(&report), ["fstab"]);
+    assert_eq!(
+        says(&report, RuleId::Fstab).1,
+        "`/etc/fstab` mounts `UUID=0-0` on `/srv`, which is not in the image, and 2 such lines in all"
+    );
+    assert_eq!(
+        place(&report, RuleId::Fstab),
+        ("/etc/fstab".into(), Some(2))
+    );
+    assert_eq!(
+        commands(&report, RuleId::Fstab)[..2],
+        ["sed -i '2s/^/#/' /etc/fstab", "sed -i '3s/^/#/' /etc/fstab"]
+    );
+    guest.file("etc/fstab", "/dev/sda1 / ext4 defaults 0 1\n");
+    assert_eq!(extra(&guest.report()), ["fstab"]);
+}
+
+#[test]
+fn support_that_has_ended() {
+    let guest = Guest::debian();
+    guest.file(
+        "usr/lib/os-release",
+        "ID=debian\nPRETTY_NAME=Old\nSUPPORT_END=2024-06-30\n",
+    );
+    let disk = std::sync::Arc::new(abbild_disk::open(guest.disk()).unwrap());
+    let on = |today: Option<&str>| {
+        let context = Context {
+            today: today.map(str::to_owned),
+            ..Context::default()
+        };
+        abbild_guest::inspect(&disk, &context)
+    };
+    let report = on(Some("2024-07-01"));
+    assert_rendered(&report);
+    assert_eq!(extra(&report), ["support-end"]);
+    assert_eq!(
+        place(&report, RuleId::SupportEnd),
+        ("/usr/lib/os-release".into(), Some(3))
+    );
+    for today in [None, Some("2024-06-30"), Some("soon")] {
+        assert!(extra(&on(today)).is_empty(), "{today:?}");
+    }
+}
