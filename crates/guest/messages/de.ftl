@@ -172,7 +172,7 @@ support-end-passed = { $name } wird seit dem { $date } nicht mehr gepflegt
 support-end-why = ein erreichbares System ohne Sicherheitsaktualisierungen wird früher oder später übernommen
 support-end-explain =
     `SUPPORT_END` in `os-release` wird mit dem heutigen Datum verglichen; Systeme ohne diese Angabe werden nicht beurteilt
-support-end-remedy = das Image einer neueren Ausgabe nehmen
+support-end-remedy = das Abbild einer neueren Ausgabe nehmen
 
 several-systems-title = weitere Systeme
 several-systems-found = Maschinen starten { $boots }{ $reason ->
@@ -197,7 +197,7 @@ architecture-why = Maschinen haben x86-64-Prozessoren und führen Programme für
 architecture-explain =
     der ELF-Kopf des Programms, das init ist, sagt, für welchen Prozessor das System gebaut wurde; Maschinen laufen
     hier mit x86-64 und damit auch mit 32-Bit-x86
-architecture-remedy = das Image der Distribution für x86-64 (auch amd64 genannt) nehmen
+architecture-remedy = das Abbild der Distribution für x86-64 (auch amd64 genannt) nehmen
 
 boot-loader-title = Bootloader
 boot-loader-none = weder ein BIOS noch eine UEFI-Firmware findet auf der Platte einen Bootloader
@@ -237,7 +237,7 @@ initrd-drivers-explain =
 initrd-drivers-remedy = den Treiber in die Initrd aufnehmen und sie neu schreiben
 
 root-device-title = Root-Gerät
-root-device-absent = der Kernel bekommt `root={ $root }`; das gibt es im Image nicht
+root-device-absent = der Kernel bekommt `root={ $root }`; das gibt es im Abbild nicht
 root-device-other-name = der Kernel bekommt `root={ $root }`, aber die Platte einer Maschine heißt `/dev/vda`
 root-device-why = ein System, das sein Root-Dateisystem nicht findet, bleibt stehen, bevor man es erreichen kann
 root-device-explain =
@@ -254,7 +254,7 @@ serial-console-explain =
 serial-console-remedy = den Kernel sie benutzen lassen
 
 fstab-title = Einhängungen
-fstab-absent = `/etc/fstab` hängt `{ $device }` unter `{ $place }` ein; das gibt es im Image nicht{ $count ->
+fstab-absent = `/etc/fstab` hängt `{ $device }` unter `{ $place }` ein; das gibt es im Abbild nicht{ $count ->
     [1] {""}
    *[other] {" "}(insgesamt { $count } solche Zeilen)
 }
@@ -264,7 +264,7 @@ fstab-other-name = `/etc/fstab` hängt `{ $device }` unter `{ $place }` ein, abe
 }
 fstab-why = der Start wartet auf ein Gerät, das nicht kommt, und bleibt dann im Notfallmodus stehen
 fstab-explain =
-    jede Zeile von `/etc/fstab` wird anhand von UUID, Label oder Name in den Partitionen und Volumes des Images gesucht;
+    jede Zeile von `/etc/fstab` wird anhand von UUID, Label oder Name in den Partitionen und Volumes des Abbilds gesucht;
     Zeilen mit `nofail` oder `noauto` bleiben außer Acht
 fstab-remedy = die Zeilen auskommentieren oder das Dateisystem mit seiner UUID benennen
 
@@ -279,8 +279,8 @@ static-network-explain =
 static-network-remedy = die Konfiguration entfernen; cloud-init schreibt für jede Maschine eine eigene
 
 machine-id-title = Machine-ID
-machine-id-set = das Image enthält eine Machine-ID
-machine-id-why = alle Maschinen aus dem Image hätten dieselbe ID, die eindeutig sein muss: DHCP, Journale und D-Bus verlassen sich darauf
+machine-id-set = das Abbild enthält eine Machine-ID
+machine-id-why = alle Maschinen aus dem Abbild hätten dieselbe ID, die eindeutig sein muss: DHCP, Journale und D-Bus verlassen sich darauf
 machine-id-explain =
     `/etc/machine-id` muss leer sein, `uninitialized` enthalten oder fehlen, und die Kopie von D-Bus in
     `/var/lib/dbus` muss ein Verweis darauf sein oder fehlen
@@ -288,20 +288,20 @@ machine-id-remedy = sie leeren; dann erzeugt jede Maschine beim ersten Start ihr
 
 host-keys-title = SSH-Host-Keys
 host-keys-present = { $count ->
-    [1] das Image enthält einen privaten SSH-Host-Key
-   *[other] das Image enthält { $count } private SSH-Host-Keys
+    [1] das Abbild enthält einen privaten SSH-Host-Key
+   *[other] das Abbild enthält { $count } private SSH-Host-Keys
 }
-host-keys-why = wer das Image hat, kann sich als jede daraus erzeugte Maschine ausgeben, sofern diese keine neuen erzeugt
+host-keys-why = wer das Abbild hat, kann sich als jede daraus erzeugte Maschine ausgeben, sofern diese keine neuen erzeugt
 host-keys-explain =
     `/etc/ssh` wird nach Dateien abgesucht, die wie private Hostschlüssel heißen; ihr Inhalt wird nie gezeigt
 host-keys-remedy = sie entfernen; cloud-init erzeugt für jede Maschine neue
 
 authorized-keys-title = hinterlegte Schlüssel
 authorized-keys-present = { $count ->
-    [1] mit einem öffentlichen Schlüssel im Image kann sich sein Besitzer anmelden
-   *[other] mit { $count } öffentlichen Schlüsseln im Image können sich ihre Besitzer anmelden
+    [1] mit einem öffentlichen Schlüssel im Abbild kann sich sein Besitzer anmelden
+   *[other] mit { $count } öffentlichen Schlüsseln im Abbild können sich ihre Besitzer anmelden
 }
-authorized-keys-why = die Besitzer dieser Schlüssel können sich auf jeder Maschine aus dem Image anmelden
+authorized-keys-why = die Besitzer dieser Schlüssel können sich auf jeder Maschine aus dem Abbild anmelden
 authorized-keys-explain =
     die Verzeichnisse `.ssh` von root und in den Benutzerverzeichnissen werden nach zugelassenen Schlüsseln
     abgesucht
@@ -312,7 +312,7 @@ private-keys-present = { $count ->
     [1] in einem Home-Verzeichnis liegt ein privater Schlüssel
    *[other] in Home-Verzeichnissen liegen { $count } private Schlüssel
 }
-private-keys-why = wer das Image bekommt, bekommt auch die Schlüssel
+private-keys-why = wer das Abbild bekommt, bekommt auch die Schlüssel
 private-keys-explain =
     die Verzeichnisse `.ssh` von root und in den Benutzerverzeichnissen werden nach privaten Schlüsseln abgesucht,
     erkannt an der ersten Zeile; ihr Inhalt wird nie gezeigt
@@ -327,7 +327,7 @@ sshd-port-explain =
 sshd-port-remedy = ihn auf Port 22 lauschen lassen
 
 sshd-firewall-title = Firewall
-sshd-firewall-blocks = eine Firewall im Image verwirft, was hereinkommt, und lässt Port { $port } nicht durch
+sshd-firewall-blocks = eine Firewall im Abbild verwirft, was hereinkommt, und lässt Port { $port } nicht durch
 sshd-firewall-why = hinter ihr ist der SSH-Server nicht erreichbar, und nur die Konsole führt in eine Maschine
 sshd-firewall-explain =
     ufw, nftables, iptables und firewalld, sofern sie mit dem System starten: gemeldet wird ein Regelwerk, das
@@ -335,8 +335,8 @@ sshd-firewall-explain =
 sshd-firewall-remedy = den Port durchlassen
 
 sshd-root-login-title = Root-Anmeldung
-sshd-root-login-password = root kann sich über SSH mit einem Passwort anmelden, das Teil des Images ist
-sshd-root-login-why = alle Maschinen aus dem Image haben dasselbe Passwort, und es lässt sich von außen erraten
+sshd-root-login-password = root kann sich über SSH mit einem Passwort anmelden, das Teil des Abbilds ist
+sshd-root-login-why = alle Maschinen aus dem Abbild haben dasselbe Passwort, und es lässt sich von außen erraten
 sshd-root-login-explain =
     `PermitRootLogin yes` ohne `PasswordAuthentication no` in der Konfiguration des SSH-Servers, zusammen mit einem
     Passwort für root in `/etc/shadow` oder gar keinem
