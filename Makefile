@@ -10,10 +10,10 @@ export CARGO_TARGET_DIR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-e2e bench fuzz fixtures fixtures-all fmt lint build clean
+.PHONY: help run test test-e2e test-agreement bench fuzz fixtures fixtures-all fmt lint build clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the release binary
 	@scripts/setup run
@@ -37,6 +37,14 @@ test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
 	ABBILD_REQUIRE_FIXTURES=all cargo nextest run --locked -p abbild-guest family
 	cargo build --release --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/e2e/run full
+
+# Options: readers or guests, both if empty; IMAGES limits it to some.
+AGREEMENT ?=
+test-agreement: ## Whether other readers, and the guests when booted, see what we see
+	@scripts/setup agreement
+	$(MAKE) --no-print-directory fixtures-all
+	cargo build --release --locked -p abbild
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/agreement/run $(AGREEMENT)
 
 # Options: the groups, all if empty; see bench/run.
 BENCH ?=

@@ -4,9 +4,8 @@ rapidgzip writes every zero, as its users have to take it; both write a new file
 """
 
 import subprocess
-import sys
 
-from abbild import BINARY, CACHE, fixture
+from abbild import BINARY, CACHE, environment, fixture
 from measure import medians, say, writing
 
 RAPIDGZIP = "rapidgzip==0.16.2"
@@ -21,14 +20,8 @@ PACKERS = {
 
 
 def rapidgzip():
-    """rapidgzip's program, installed in a cached virtual environment."""
-    home = CACHE / "abbild/rapidgzip-venv"
-    program = home / "bin/rapidgzip"
-    if not program.exists():
-        say(f"installing {RAPIDGZIP} into {home}")
-        subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        subprocess.run([home / "bin/pip", "install", "--quiet", RAPIDGZIP], check=True)
-    return program
+    """rapidgzip's program."""
+    return environment("rapidgzip-venv", [RAPIDGZIP]) / "rapidgzip"
 
 
 def sources():

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -40,6 +41,18 @@ def fixture(name):
 def index():
     """What fixtures/guest says of each image."""
     return json.loads((ROOT / "fixtures/guest/index.json").read_text())["images"]
+
+
+def environment(name, packages):
+    """Where the programs of some Python packages lie: a cached virtual environment."""
+    home = CACHE / "abbild" / name
+    complete, wanted = home / "complete", "\n".join(packages)
+    if not complete.exists() or complete.read_text() != wanted:
+        print(f"installing {' '.join(packages)} into {home}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        subprocess.run([home / "bin/pip", "install", "--quiet", *packages], check=True)
+        complete.write_text(wanted)
+    return home / "bin"
 
 
 def wait_for(what, condition, seconds, interval=0.1):

@@ -1,13 +1,15 @@
-"""Runs the test files that match one of the patterns and ends with one line that counts."""
+"""Runs the test files of a directory that match one of the patterns and ends with one line that
+counts."""
 
 import sys
 import unittest
-from pathlib import Path
 
 
 def main():
-    here, loader = str(Path(__file__).parent), unittest.defaultTestLoader
-    suite = unittest.TestSuite(loader.discover(here, pattern=pattern) for pattern in sys.argv[1:])
+    directory, loader = sys.argv[1], unittest.defaultTestLoader
+    suite = unittest.TestSuite(
+        loader.discover(directory, pattern=pattern) for pattern in sys.argv[2:]
+    )
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, failfast=False).run(suite)
     failed = len(result.failures) + len(result.errors)
     passed = result.testsRun - failed - len(result.skipped)
