@@ -14,7 +14,7 @@ GUESTS = ["debian-12", "ext3", "mbr", "dirty", "split", "lvm", "bios-uefi", "uef
 # These let nobody in, so they tell it on the console.
 SILENT = ["sshd-disabled", "cloud-init-disabled"]
 
-# One line for each question. ds-identify is cloud-init's own reader of its configuration in shell.
+# One line for each question. The default user is the one whom cloud-init lets use sudo. ds-identify is cloud-init's own reader of its configuration in shell.
 QUESTIONS = """
 echo "id=$(. /etc/os-release; echo $ID)"
 echo "version=$(. /etc/os-release; echo $VERSION_ID)"
@@ -29,8 +29,7 @@ echo "cloud_init=$(cloud-init --version 2>&1)"
 echo "cloud_init_status=$(cloud-init status | head -n 1)"
 echo "datasources=$(sudo sed -n 's/^DSLIST=//p' /run/cloud-init/ds-identify.log)"
 echo "datasource=$(sudo cloud-init query v1.cloud_name) $(sudo cloud-init query v1.subplatform)"
-echo "default_user=$(sudo cloud-init query merged_cfg |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["system_info"]["default_user"]["name"])')"
+echo "default_user=$(sudo sed -n 's/^# User rules for //p' /etc/sudoers.d/90-cloud-init-users)"
 """
 
 # Runs the questions on every start and switches the machine off.
@@ -41,7 +40,7 @@ Type=oneshot
 StandardOutput=tty
 StandardError=null
 TTYPath=/dev/ttyS0
-ExecStart=/bin/sh /questions
+ExecStart=-/bin/sh /questions
 ExecStart=/bin/systemctl poweroff --no-block
 """
 
@@ -70,6 +69,19 @@ def ask(image):
     return answers(done.stdout)
 
 
+def config_drive(base):
+    """A drive that names a machine and nothing else: without one, cloud-init does not run."""
+    drive, metadata = base / "config", base / "meta_data.json"
+    metadata.write_text('{"uuid": "83679162-1378-4288-a2d4-70e13ec132aa", "hostname": "asked"}')
+    for command in [
+        ["mformat", "-C", "-i", drive, "-v", "config-2", "-T", "2880", "::"],
+        ["mmd", "-i", drive, "::openstack", "::openstack/latest"],
+        ["mcopy", "-i", drive, metadata, "::openstack/latest/"],
+    ]:
+        subprocess.run(command, check=True)
+    return drive
+
+
 def ask_on_console(image):
     """Puts a unit with the questions into a copy of an image, boots that, and reads the console."""
     with tempfile.TemporaryDirectory(prefix="abbild-agreement-") as directory:
@@ -86,6 +98,8 @@ def ask_on_console(image):
             f"write {base / 'questions'} /questions",
             f"write {base / 'unit'} {unit}",
             f"symlink {wants}/ask.service {unit}",
+            # The login would hang up the line while the guest still answers.
+            "symlink /etc/systemd/system/serial-getty@ttyS0.service /dev/null",
         ]
         subprocess.run(
             ["debugfs", "-w", "-f", "-", f"{raw}?offset={root}"],
@@ -96,6 +110,7 @@ def ask_on_console(image):
                 "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
                 "-machine", "pc", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024",
                 "-no-reboot", "-drive", f"file={raw},format=raw,if=virtio,cache=unsafe",
+                "-drive", f"file={config_drive(base)},format=raw,if=virtio",
                 "-serial", f"file:{console}",
             ],
             check=True, timeout=1800,
