@@ -6,13 +6,22 @@ use crate::report::{Context, Message, Remedy};
 
 /// `machine-id`: machines made from the image will differ in their machine id.
 pub(super) fn machine_id(facts: &Facts, _: &Context) -> Option<Judgement> {
-    let commands = [
-        "truncate -s 0 /etc/machine-id".to_owned(),
-        "ln -sf /etc/machine-id /var/lib/dbus/machine-id".to_owned(),
-    ];
+    let ids = &facts.identity.machine_id;
+    // Without D-Bus there is no directory for its link.
+    let commands: Vec<String> = [
+        ("/etc/machine-id", "truncate -s 0 /etc/machine-id"),
+        (
+            "/var/lib/dbus/machine-id",
+            "ln -sf /etc/machine-id /var/lib/dbus/machine-id",
+        ),
+    ]
+    .into_iter()
+    .filter(|(path, _)| ids.iter().any(|id| id.path.as_deref() == Some(*path)))
+    .map(|(_, command)| command.to_owned())
+    .collect();
     found(
         "machine-id-set",
-        &facts.identity.machine_id,
+        ids,
         remedy::both("machine-id-remedy", &commands),
     )
 }

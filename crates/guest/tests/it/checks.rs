@@ -5,6 +5,9 @@ use abbild_guest::{Context, Lang, Outcome, Report, RuleId, Verdict};
 
 use crate::tree::{Guest, assert_rendered, commands, finding, place, report, says};
 
+/// What makes D-Bus' id the machine's.
+const LINK: &str = "ln -sf /etc/machine-id /var/lib/dbus/machine-id";
+
 /// The names of the findings beyond the requirements.
 fn extra(report: &Report) -> Vec<&'static str> {
     report
@@ -48,6 +51,11 @@ fn what_belongs_to_one_machine_is_found() {
         ("/etc/machine-id".into(), None)
     );
     assert_eq!(
+        commands(&report, RuleId::MachineId)[0],
+        "truncate -s 0 /etc/machine-id"
+    );
+    assert!(!commands(&report, RuleId::MachineId).contains(&LINK.to_owned()));
+    assert_eq!(
         says(&report, RuleId::HostKeys).1,
         "the image holds 2 private SSH host keys"
     );
@@ -61,6 +69,12 @@ fn what_belongs_to_one_machine_is_found() {
     );
     let json = report.to_json(Lang::En).to_string();
     assert!(!json.contains("BEGIN"), "a private key is in the report");
+
+    guest.remove("var/lib/dbus/machine-id").file(
+        "var/lib/dbus/machine-id",
+        "0123456789abcdef0123456789abcdef\n",
+    );
+    assert_eq!(commands(&guest.report(), RuleId::MachineId)[1], LINK);
 
     let clean = Guest::debian();
     clean
