@@ -15,7 +15,9 @@ mod image;
 mod key;
 mod page;
 mod region;
+mod related;
 pub mod upload;
+mod usage;
 
 pub use action::{Action, ActionExtra, ActionList, ActionOne, ActionStatus};
 pub use droplet::{
@@ -31,6 +33,11 @@ pub use image::{
 pub use key::{CreateKey, Key, KeyList, KeyOne, UpdateKey};
 pub use page::{Links, Meta, Pages};
 pub use region::{Account, AccountOne, Region, RegionList, Size, SizeList, Team};
+pub use related::{
+    AssociatedResource, AssociatedResources, BackupList, DestroyStatus, DestroyedDroplet, Firewall,
+    FirewallList, KernelList, NeighborList, Snapshot, SnapshotList,
+};
+pub use usage::{DropletUsage, RegionUsage, UploadUsage, Usage, UsageOne};
 
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -75,6 +75,8 @@ pub enum Command {
     /// Sizes of machines
     #[command(subcommand)]
     Size(SizeCommand),
+    /// What the account stores and runs
+    Usage,
     /// Create machines and enter them
     #[command(subcommand)]
     Vm(VmCommand),
@@ -203,6 +205,8 @@ pub enum ImageCommand {
     Show(ImageRef),
     /// Copy an image to a further region
     AddRegion(AddRegionArgs),
+    /// Take an image out of a region
+    RemoveRegion(RemoveRegionArgs),
     /// Print the service's report on an image
     Report(ImageRef),
     /// Delete an image everywhere
@@ -257,6 +261,18 @@ pub struct AddRegionArgs {
     /// Return at once instead of waiting for the copy
     #[arg(long)]
     pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Refused while machines there use the image, and for the last region: delete the \
+    image instead."
+)]
+pub struct RemoveRegionArgs {
+    /// Id or name of the image
+    pub image: String,
+    /// Slug of the region
+    pub region: String,
 }
 
 #[derive(Debug, Subcommand)]

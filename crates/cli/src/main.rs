@@ -52,6 +52,7 @@ fn run(session: &Session, command: &Command) -> anyhow::Result<ExitCode> {
         Command::Key(command) => commands::key::run(session, command),
         Command::Region(command) => commands::region::run(session, command),
         Command::Size(command) => commands::size::run(session, command),
+        Command::Usage => commands::usage::run(session),
         Command::Vm(command) => commands::vm::run(session, command),
         Command::Serve(args) => commands::serve::run(args),
         Command::Admin(command) => commands::admin::run(session, command),

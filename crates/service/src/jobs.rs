@@ -160,6 +160,10 @@ async fn tick(service: Arc<Service>, action: i64, job: JobContext) {
 /// Moves everything that a failed job was about to its failed state.
 async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyhow::Result<()> {
     let mut tx = service.db.write().await?;
+    if !db::action::is_open(&mut tx, action.id).await? {
+        // Whoever called it off has moved everything already.
+        return Ok(());
+    }
     let id = action.resource_id;
     let mut upload = None;
     match (action.resource_type.as_str(), action.kind.as_str()) {
@@ -178,10 +182,7 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
                 .region
                 .as_deref()
                 .context("a transfer names a region")?;
-            if image::get(&mut tx, id).await?.deleted_at.is_none() {
-                image::set_region(&mut tx, id, region, RegionCopyStatus::Failed, Some(reason))
-                    .await?;
-            }
+            image::move_region(&mut tx, id, region, RegionCopyStatus::Failed, Some(reason)).await?;
             db::action::finish(&mut tx, action.id, Some(reason)).await?;
         }
         ("droplet", "create") => {

@@ -63,7 +63,7 @@ pub async fn transfer(
 
     let mut tx = service.db.write().await?;
     let row = image::get(&mut tx, id).await?;
-    image::set_region(&mut tx, id, &target.slug, RegionCopyStatus::Copying, None).await?;
+    image::move_region(&mut tx, id, &target.slug, RegionCopyStatus::Copying, None).await?;
     tx.commit().await?;
     let digest = row.digest.context("the image has no canonical form")?;
 
@@ -90,10 +90,11 @@ pub async fn transfer(
 async fn publish(service: &Service, action: &ActionRow, region: &str) -> anyhow::Result<()> {
     let id = action.resource_id;
     let mut tx = service.db.write().await?;
-    if image::get(&mut tx, id).await?.deleted_at.is_some() {
-        bail!("the image was deleted meanwhile");
+    // The image was deleted, or the region removed.
+    if !db::action::is_open(&mut tx, action.id).await? {
+        bail!("the copy was called off meanwhile");
     }
-    image::set_region(&mut tx, id, region, RegionCopyStatus::Available, None).await?;
+    image::move_region(&mut tx, id, region, RegionCopyStatus::Available, None).await?;
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;
     Ok(())
@@ -140,6 +141,18 @@ fn copy(
         .with_cancel(&job.cancel);
     copy_verified(&from, incoming.as_file(), &expected, &control)?;
     Ok(incoming)
+}
+
+/// Begins to [`sweep`] one image. It waits for running copies; a sweep at the next start makes up
+/// for one that is missed.
+pub fn sweep_later(service: &Arc<Service>, digest: Option<String>) {
+    let Some(digest) = digest else { return };
+    let service = service.clone();
+    tokio::spawn(async move {
+        if let Err(error) = sweep(&service, Some(&digest)).await {
+            tracing::error!(%error, digest, "removing an image from the stores failed");
+        }
+    });
 }
 
 /// Removes canonical images that nothing refers to: `digest` alone, or all of them.

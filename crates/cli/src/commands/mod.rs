@@ -11,5 +11,6 @@ pub mod region;
 pub mod rules;
 pub mod serve;
 pub mod size;
+pub mod usage;
 pub mod vm;
 mod wait;

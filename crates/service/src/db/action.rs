@@ -123,6 +123,34 @@ pub async fn open(
     .await
 }
 
+/// Whether an action is still unfinished: who works on it may have been overtaken by somebody who
+/// called it off.
+pub async fn is_open(tx: &mut Tx, id: i64) -> Result<bool> {
+    sqlx::query_scalar("SELECT COUNT(*) FROM actions WHERE id = $1 AND status = 'in-progress'")
+        .bind(id)
+        .fetch_one(&mut **tx)
+        .await
+        .map(|count: i64| count == 1)
+}
+
+/// The newest action of `kind` of an image or droplet.
+pub async fn last(
+    db: impl SqliteExecutor<'_>,
+    resource_type: &str,
+    resource: i64,
+    kind: &str,
+) -> Result<Option<ActionRow>> {
+    sqlx::query_as(
+        "SELECT * FROM actions WHERE resource_type = $1 AND resource_id = $2 AND kind = $3 \
+         ORDER BY id DESC LIMIT 1",
+    )
+    .bind(resource_type)
+    .bind(resource)
+    .bind(kind)
+    .fetch_optional(db)
+    .await
+}
+
 /// A new action, and with it a job.
 pub async fn insert(tx: &mut Tx, new: &NewAction<'_>) -> Result<ActionRow> {
     sqlx::query_as(

@@ -94,6 +94,21 @@ pub async fn find(
     .await
 }
 
+/// By id, if its owner deleted it.
+pub async fn find_deleted(
+    db: impl SqliteExecutor<'_>,
+    account: i64,
+    id: i64,
+) -> Result<Option<DropletRow>> {
+    sqlx::query_as(
+        "SELECT * FROM droplets WHERE account_id = $1 AND id = $2 AND deleted_at IS NOT NULL",
+    )
+    .bind(account)
+    .bind(id)
+    .fetch_optional(db)
+    .await
+}
+
 /// By id, for the job that works on it.
 pub async fn get(db: &SqlitePool, id: i64) -> Result<DropletRow> {
     sqlx::query_as("SELECT * FROM droplets WHERE id = $1")
@@ -107,6 +122,18 @@ pub async fn active(db: &SqlitePool) -> Result<Vec<DropletRow>> {
     sqlx::query_as("SELECT * FROM droplets WHERE status = 'active' AND deleted_at IS NULL")
         .fetch_all(db)
         .await
+}
+
+/// Machines in `region` whose disk lies on an image.
+pub async fn using(tx: &mut Tx, image: i64, region: &str) -> Result<Vec<DropletRow>> {
+    sqlx::query_as(
+        "SELECT * FROM droplets WHERE image_id = $1 AND region = $2 AND deleted_at IS NULL \
+         ORDER BY id",
+    )
+    .bind(image)
+    .bind(region)
+    .fetch_all(&mut **tx)
+    .await
 }
 
 /// Addresses that machines hold.

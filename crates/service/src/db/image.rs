@@ -267,6 +267,45 @@ pub async fn set_region(
     Ok(())
 }
 
+/// The regions of an image, with the write lock held.
+pub async fn regions_of(tx: &mut Tx, id: i64) -> Result<Vec<ImageRegionRow>> {
+    sqlx::query_as("SELECT * FROM image_regions WHERE image_id = $1")
+        .bind(id)
+        .fetch_all(&mut **tx)
+        .await
+}
+
+/// Moves an image that is in a region, or on the way there, to another state. Returns false when
+/// the region was removed.
+pub async fn move_region(
+    tx: &mut Tx,
+    id: i64,
+    region: &str,
+    status: RegionCopyStatus,
+    reason: Option<&str>,
+) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE image_regions SET status = $1, reason = $2 WHERE image_id = $3 AND region = $4",
+    )
+    .bind(word(status))
+    .bind(reason)
+    .bind(id)
+    .bind(region)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes an image out of a region; the file there is swept.
+pub async fn remove_region(tx: &mut Tx, id: i64, region: &str) -> Result<()> {
+    sqlx::query("DELETE FROM image_regions WHERE image_id = $1 AND region = $2")
+        .bind(id)
+        .bind(region)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 /// Whether anything in `region` still needs the canonical image `digest`: an image that is, or is
 /// about to be, available there, or a machine whose disk lies on it.
 pub async fn is_needed(db: &SqlitePool, region: &str, digest: &str) -> Result<bool> {

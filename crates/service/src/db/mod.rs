@@ -10,6 +10,7 @@ pub mod droplet;
 pub mod image;
 pub mod key;
 pub mod upload;
+pub mod usage;
 
 use std::path::Path;
 use std::time::Duration;

@@ -397,7 +397,8 @@ async fn check_limit(service: &Service, tx: &mut Tx, account: i64, more: usize) 
     Ok(())
 }
 
-async fn insert_action(tx: &mut Tx, row: &DropletRow, kind: &str) -> db::Result<ActionRow> {
+/// A new action of a droplet, which a worker may begin at once.
+pub async fn insert_action(tx: &mut Tx, row: &DropletRow, kind: &str) -> db::Result<ActionRow> {
     let new = NewAction {
         account: row.account_id,
         kind,
@@ -415,15 +416,21 @@ pub async fn delete(
     Caller(account): Caller,
     PathId(id): PathId,
 ) -> ApiResult<StatusCode> {
+    destroy(&service, account.id, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Hides a droplet from its owner and has it removed from its host.
+pub async fn destroy(service: &Service, account: i64, id: i64) -> ApiResult<()> {
     let mut tx = service.db.write().await?;
-    let row = droplet::find(&mut *tx, account.id, id)
+    let row = droplet::find(&mut *tx, account, id)
         .await?
         .ok_or_else(ApiError::not_found)?;
     droplet::delete(&mut tx, id).await?;
     insert_action(&mut tx, &row, "destroy").await?;
     tx.commit().await?;
     service.announce("droplet");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }
 
 /// `POST /v2/droplets/{id}/actions`

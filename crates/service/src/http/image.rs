@@ -217,7 +217,8 @@ pub async fn report(
     Ok(Json(from_json::<Report>(&report)?.to_json(lang)))
 }
 
-async fn live(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> ApiResult<ImageRow> {
+/// An image that its owner has not deleted.
+pub async fn live(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> ApiResult<ImageRow> {
     image::find(db, account, id)
         .await?
         .filter(|row| row.deleted_at.is_none())
@@ -378,48 +379,58 @@ pub async fn delete(
             .remove_file(upload)
             .map_err(ApiError::internal)?;
     }
-    if let Some(digest) = row.digest {
-        // Waits for running copies; a sweep at the next start makes up for one that is missed.
-        let service = service.clone();
-        tokio::spawn(async move {
-            if let Err(error) = region::sweep(&service, Some(&digest)).await {
-                tracing::error!(%error, digest, "removing an image from the stores failed");
-            }
-        });
-    }
+    region::sweep_later(&service, row.digest);
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v2/images/{id}/actions`: `transfer` makes the image available in a further region.
+/// `POST /v2/images/{id}/actions`: `transfer` makes the image available in a further region,
+/// `convert` changes nothing.
 pub async fn act(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
     PathId(id): PathId,
     Body(request): Body<ImageAction>,
 ) -> ApiResult<(StatusCode, Json<ActionOne>)> {
-    if request.kind != "transfer" {
-        return Err(ApiError::unprocessable(format!(
-            "`type` is `{}`; images know `transfer`",
-            request.kind
-        )));
-    }
-    let region = request
-        .region
-        .ok_or_else(|| ApiError::unprocessable("`region` is missing"))?;
-    known_region(&service, &region)?;
     let mut tx = service.db.write().await?;
     let row = live(&mut *tx, account.id, id).await?;
     if row.stage()? == Stage::Failed {
         return Err(ApiError::unprocessable(format!(
-            "the image cannot be copied, because its import failed: {}",
+            "nothing can be done with the image, because its import failed: {}",
             row.error_message
         )));
     }
-    let action = transfer(&mut tx, &row, &region).await?;
+    let action = match (request.kind.as_str(), request.region) {
+        ("transfer", Some(region)) => {
+            known_region(&service, &region)?;
+            transfer(&mut tx, &row, &region).await?
+        }
+        ("transfer", None) => return Err(ApiError::unprocessable("`region` is missing")),
+        ("convert", _) => convert(&mut tx, &row).await?,
+        (other, _) => {
+            return Err(ApiError::unprocessable(format!(
+                "`type` is `{other}`; images know `transfer` and `convert`"
+            )));
+        }
+    };
     tx.commit().await?;
     service.announce("image");
     let action = super::action::to_api(&service, action)?;
     Ok((StatusCode::CREATED, Json(ActionOne { action })))
+}
+
+/// In the original API this makes a snapshot of a backup. Every image can be used as it is here, so
+/// that it is done at once.
+async fn convert(tx: &mut Tx, row: &ImageRow) -> ApiResult<ActionRow> {
+    let new = NewAction {
+        account: row.account_id,
+        kind: "convert",
+        resource_type: "image",
+        resource: row.id,
+        region: None,
+        ready: false,
+    };
+    let action = db::action::insert(tx, &new).await?;
+    Ok(db::action::complete(tx, action.id).await?)
 }
 
 /// A transfer that is under way or done already is not begun twice.

@@ -10,9 +10,12 @@ mod droplet;
 mod error;
 mod extract;
 mod image;
+mod image_region;
 mod key;
 mod region;
+mod related;
 pub mod upload;
+mod usage;
 
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use tower_http::cors::{Any, CorsLayer};
 
 pub use error::{ApiError, ApiResult};
@@ -35,6 +38,7 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 pub fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/v2/account", get(account::show))
+        .route("/v2/account/usage", get(usage::show))
         .route("/v2/account/keys", get(key::list).post(key::create))
         .route(
             "/v2/account/keys/{which}",
@@ -50,6 +54,10 @@ pub fn router(service: Arc<Service>) -> Router {
             get(image::show).put(image::update).delete(image::delete),
         )
         .route("/v2/images/{id}/report", get(image::report))
+        .route(
+            "/v2/images/{id}/regions/{slug}",
+            delete(image_region::remove),
+        )
         .route(
             "/v2/images/{id}/actions",
             get(action::of_image).post(image::act),
@@ -73,6 +81,7 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .route("/v2/droplets/{id}/console", get(console::attach))
         .route("/v2/droplets/{id}/console/log", get(console::log))
+        .merge(related())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .merge(uploads())
         .fallback(async || ApiError::not_found())
@@ -81,6 +90,34 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(from_fn_with_state(service.clone(), upload::announce))
         .layer(from_fn(error::finish))
         .with_state(service)
+}
+
+/// What existing clients read beside images and droplets.
+fn related() -> Router<Arc<Service>> {
+    const DESTROY: &str = "/v2/droplets/{id}/destroy_with_associated_resources";
+    Router::new()
+        .route("/v2/droplets/{id}/snapshots", get(related::snapshots_of))
+        .route("/v2/droplets/{id}/backups", get(related::backups_of))
+        .route("/v2/droplets/{id}/kernels", get(related::kernels_of))
+        .route("/v2/droplets/{id}/neighbors", get(related::neighbors_of))
+        .route("/v2/droplets/{id}/firewalls", get(related::firewalls_of))
+        .route(DESTROY, get(related::associated))
+        .route(
+            &format!("{DESTROY}/selective"),
+            delete(related::destroy_selective),
+        )
+        .route(
+            &format!("{DESTROY}/dangerous"),
+            delete(related::destroy_dangerous),
+        )
+        .route(&format!("{DESTROY}/status"), get(related::destroy_status))
+        .route(&format!("{DESTROY}/retry"), post(related::destroy_retry))
+        .route("/v2/snapshots", get(related::snapshots))
+        .route(
+            "/v2/snapshots/{id}",
+            get(related::no_snapshot).delete(related::no_snapshot),
+        )
+        .route("/v2/firewalls", get(related::firewalls))
 }
 
 /// Bodies of uploads are streams of any length.

@@ -6,5 +6,6 @@ mod accounts;
 mod api;
 mod droplets;
 mod images;
+mod related;
 mod service;
 mod uploads;

@@ -3,6 +3,7 @@
 mod add_region;
 mod delete;
 mod list;
+mod remove_region;
 mod report;
 mod show;
 mod upload;
@@ -25,6 +26,7 @@ pub fn run(session: &Session, command: &ImageCommand) -> anyhow::Result<ExitCode
         ImageCommand::List => list::run(session),
         ImageCommand::Show(args) => show::run(session, args),
         ImageCommand::AddRegion(args) => add_region::run(session, args),
+        ImageCommand::RemoveRegion(args) => remove_region::run(session, args),
         ImageCommand::Report(args) => report::run(session, args),
         ImageCommand::Delete(args) => delete::run(session, args),
     }
