@@ -30,6 +30,8 @@ pub enum Stage {
     Receiving,
     /// All bytes are here; a worker has not begun yet.
     Queued,
+    /// The checksum that was given is compared.
+    Verifying,
     /// The compressed stream is being unpacked.
     Unpacking,
     /// The requirements are being checked.
@@ -102,6 +104,9 @@ pub struct ImageExtra {
     pub virtual_size: Option<u64>,
     /// The upload that its bytes come from, while there is one.
     pub upload: Option<String>,
+    /// The URL that its bytes are fetched from, without its query, until the import has ended.
+    #[serde(default)]
+    pub url: Option<String>,
     /// Every region that was asked for, with its state.
     pub regions: Vec<RegionCopy>,
 }
@@ -160,9 +165,12 @@ pub struct CreateImage {
     /// Id of an upload, complete or not: the import begins when its last byte is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<String>,
-    /// Import by URL, as in the original API.
+    /// Where the service fetches the image from instead: http or https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Expected of the file as it is sent or fetched: `sha256:HEX`, `sha384:HEX` or `sha512:HEX`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
     /// One region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,

@@ -199,6 +199,8 @@ pub struct LoginArgs {
 pub enum ImageCommand {
     /// Upload an image file; run again after an interruption, it continues
     Upload(UploadArgs),
+    /// Have the service fetch an image from a URL
+    Import(ImportArgs),
     /// List images
     List,
     /// Show one image
@@ -248,6 +250,36 @@ pub struct UploadArgs {
     #[arg(long)]
     pub no_check: bool,
     /// Return after the last byte instead of waiting for the import
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The service fetches the file by itself: http or https, through redirections, also \
+    from presigned URLs, and goes on where it was after interruptions. What the file is, is told by \
+    its content. URLs with a user name or password are refused, and so are hosts that are not on \
+    the public internet, unless the operator has opened them."
+)]
+pub struct ImportArgs {
+    /// Where the image lies
+    pub url: String,
+    /// Name of the new image
+    #[arg(long)]
+    pub name: String,
+    /// Region in which it shall be available; may be repeated
+    #[arg(long = "region", value_name = "SLUG", required = true)]
+    pub regions: Vec<String>,
+    /// Digest of the file at the URL: sha256:HEX, sha384:HEX or sha512:HEX
+    #[arg(long, value_name = "ALGORITHM:HEX")]
+    pub checksum: Option<String>,
+    /// Free text
+    #[arg(long, default_value = "")]
+    pub description: String,
+    /// Tag; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Return at once instead of waiting for the import
     #[arg(long)]
     pub no_wait: bool,
 }

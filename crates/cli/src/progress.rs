@@ -61,6 +61,8 @@ impl Steps {
     pub fn set_of(&self, done: u64, total: u64) {
         let Some(bar) = &self.bar else { return };
         if total == 0 {
+            bar.set_style(counter());
+            bar.set_position(done);
             bar.tick();
         } else if bar.length() == Some(total) {
             bar.set_position(done);
@@ -100,10 +102,15 @@ impl Drop for Steps {
 
 const BYTES: &str =
     "{msg:<11} {wide_bar} {percent:>3}% {bytes}/{total_bytes} {binary_bytes_per_sec} ETA {eta}";
+const COUNTER: &str = "{spinner} {msg} {bytes} {binary_bytes_per_sec} {elapsed}";
 const SPINNER: &str = "{spinner} {msg} {elapsed}";
 
 fn bytes() -> ProgressStyle {
     ProgressStyle::with_template(BYTES).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn counter() -> ProgressStyle {
+    ProgressStyle::with_template(COUNTER).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 fn spinner() -> ProgressStyle {
@@ -116,7 +123,7 @@ mod tests {
 
     #[test]
     fn templates_are_valid() {
-        for template in [BYTES, SPINNER] {
+        for template in [BYTES, COUNTER, SPINNER] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

@@ -1,8 +1,9 @@
-//! SHA-256 of files, and copies that are proven to be what they should be.
+//! Digests of files, and copies that are proven to be what they should be.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use sha2::digest::Output;
 use sha2::{Digest, Sha256};
 
 use crate::pipe::{self, CHUNK, Sink};
@@ -13,7 +14,15 @@ use crate::{Control, Error, ErrorKind, Result};
 /// # Errors
 /// Those of reading, and [`ErrorKind::Cancelled`].
 pub fn sha256_file(file: &File, control: &Control<'_>) -> Result<[u8; 32]> {
-    let mut hash = Sha256::new();
+    Ok(digest_file::<Sha256>(file, control)?.into())
+}
+
+/// The digest of the whole of `file` by any algorithm, whatever its cursor.
+///
+/// # Errors
+/// Those of reading, and [`ErrorKind::Cancelled`].
+pub fn digest_file<D: Digest + Send>(file: &File, control: &Control<'_>) -> Result<Output<D>> {
+    let mut hash = D::new();
     pipe::overlapped(
         |bytes| {
             hash.update(bytes);
@@ -21,7 +30,7 @@ pub fn sha256_file(file: &File, control: &Control<'_>) -> Result<[u8; 32]> {
         },
         |sink| read_through(file, sink, control, |_, _| Ok(())),
     )?;
-    Ok(hash.finalize().into())
+    Ok(hash.finalize())
 }
 
 /// Copies the whole of `from` into the emptied file `to`, proves that what was copied has the

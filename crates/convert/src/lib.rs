@@ -40,6 +40,6 @@ pub use compression::{Compression, DETECT_LEN};
 pub use control::{Control, Progress};
 pub use error::{Error, ErrorKind, Result};
 pub use export::{ExportOptions, Exported, Target, export};
-pub use hash::{copy_verified, sha256_file};
+pub use hash::{copy_verified, digest_file, sha256_file};
 pub use overlay::{Backing, create_overlay};
 pub use stream::{Decoded, StagingOptions, decode_to_staging};

@@ -10,6 +10,7 @@ use abbild_guest::Severities;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+pub use crate::fetch::FetchConfig;
 use crate::vm::qemu::QemuConfig;
 
 /// 100 GiB, the largest virtual disk by default.
@@ -27,6 +28,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Sizes and times.
     pub limits: Limits,
+    /// Imports by URL.
+    pub fetch: FetchConfig,
     /// Severity of each requirement, by rule.
     pub requirements: Severities,
     /// The regions, in the order in which they are listed.
@@ -84,6 +87,7 @@ impl Default for Config {
             public_url: None,
             data: default_data(),
             limits: Limits::default(),
+            fetch: FetchConfig::default(),
             requirements: Severities::default(),
             regions: vec![region("hal1", "Hallstadt"), region("nbg1", "Nürnberg")],
             vm: VmConfig::default(),
@@ -174,6 +178,7 @@ impl Config {
                 self.listen
             );
         }
+        self.fetch.check()?;
         if self.regions.is_empty() {
             bail!("`regions` is empty; name at least one");
         }

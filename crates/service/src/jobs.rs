@@ -22,7 +22,7 @@ use anyhow::{Context, anyhow, bail};
 
 use crate::db::action::{ActionRow, MAX_ATTEMPTS};
 use crate::db::{self, droplet, image};
-use crate::{Service, import, machine, region};
+use crate::{Service, fetch, import, machine, region};
 
 /// What a job is given beside its action: where to report progress, and whether to stop.
 #[derive(Debug, Clone, Default)]
@@ -53,19 +53,21 @@ impl JobContext {
     }
 }
 
-/// Starts the workers: few for images, whose work is heavy, more for machines.
+/// Starts the workers: few for images, whose work is heavy, more for machines. Fetches wait for
+/// others most of the time, and have workers of their own to keep nothing else waiting.
 pub fn start(service: &Arc<Service>) {
-    for (resource_type, count) in [("image", 2), ("droplet", 4)] {
+    let fetches = service.config.fetch.concurrent;
+    for (jobs, count) in [("image", 2), ("fetch", fetches), ("droplet", 4)] {
         for _ in 0..count {
-            tokio::spawn(work(service.clone(), resource_type));
+            tokio::spawn(work(service.clone(), jobs));
         }
     }
 }
 
-async fn work(service: Arc<Service>, resource_type: &'static str) {
+async fn work(service: Arc<Service>, jobs: &'static str) {
     loop {
-        let woken = service.wake(resource_type).notified();
-        match claim(&service, resource_type).await {
+        let woken = service.wake(jobs).notified();
+        match claim(&service, jobs).await {
             Ok(Some(action)) => execute(&service, action).await,
             Ok(None) => {
                 // The timeout finds jobs whose lease ran out, which nobody announces.
@@ -79,9 +81,14 @@ async fn work(service: Arc<Service>, resource_type: &'static str) {
     }
 }
 
-async fn claim(service: &Service, resource_type: &str) -> db::Result<Option<ActionRow>> {
+async fn claim(service: &Service, jobs: &str) -> db::Result<Option<ActionRow>> {
     let mut tx = service.db.write().await?;
-    let action = db::action::claim(&mut tx, resource_type, &service.instance).await?;
+    let action = if jobs == "fetch" {
+        let per_account = service.config.fetch.concurrent_per_account;
+        db::action::claim_fetch(&mut tx, &service.instance, per_account).await?
+    } else {
+        db::action::claim(&mut tx, jobs, &service.instance).await?
+    };
     tx.commit().await?;
     Ok(action)
 }
@@ -123,6 +130,7 @@ async fn dispatch(
         bail!("the service stopped {MAX_ATTEMPTS} times while it worked on this");
     }
     match (action.resource_type.as_str(), action.kind.as_str()) {
+        ("image", "create") if action.is_fetch() => fetch::run(service, action, job).await,
         ("image", "create") => import::run(service, action, job).await,
         ("image", "transfer") => region::transfer(service, action, job).await,
         ("droplet", "create") => machine::create(service, action).await,

@@ -3,13 +3,14 @@
 //!
 //! [`serve`] is the whole of it: it opens the data directory, starts the workers and answers
 //! requests until it is told to stop. Requests (`http`) only read and move rows and never work
-//! long themselves; every long step is an action that a worker (`jobs`) carries out: an import
-//! (`import`), a copy to a region (`region`), a machine (`machine`, `vm`). All state that must
+//! long themselves; every long step is an action that a worker (`jobs`) carries out: fetching what
+//! a URL leads to (`fetch`), an import (`import`), a copy to a region (`region`), a machine (`machine`, `vm`). All state that must
 //! survive is in the database (`db`) and in files that are synced before they are relied upon.
 
 mod auth;
 pub mod config;
 mod db;
+mod fetch;
 mod http;
 mod import;
 mod jobs;
@@ -42,12 +43,15 @@ pub struct Service {
     db: Db,
     regions: Vec<Region>,
     uploads: Uploads,
+    /// What imports by URL are fetched with.
+    web: fetch::Web,
     /// Held for reading from finding an image in a store until a row refers to it, and for writing
     /// while unreferenced images are removed.
     store_guard: RwLock<()>,
     /// Names this process in leases.
     instance: String,
     image_jobs: Notify,
+    fetch_jobs: Notify,
     droplet_jobs: Notify,
     /// By action, of image jobs that run here: to stop them when the image is deleted.
     cancels: Mutex<HashMap<i64, Arc<AtomicBool>>>,
@@ -62,18 +66,18 @@ impl Service {
             .ok_or_else(|| anyhow::anyhow!("region `{slug}` is no longer configured"))
     }
 
-    /// What wakes the workers of a kind.
-    fn wake(&self, resource_type: &str) -> &Notify {
-        if resource_type == "image" {
-            &self.image_jobs
-        } else {
-            &self.droplet_jobs
+    /// What wakes the workers of a kind: `image`, `fetch` or `droplet`.
+    fn wake(&self, jobs: &str) -> &Notify {
+        match jobs {
+            "image" => &self.image_jobs,
+            "fetch" => &self.fetch_jobs,
+            _ => &self.droplet_jobs,
         }
     }
 
     /// Tells an idle worker that an action is ready. Called after the commit.
-    fn announce(&self, resource_type: &str) {
-        self.wake(resource_type).notify_one();
+    fn announce(&self, jobs: &str) {
+        self.wake(jobs).notify_one();
     }
 
     fn cancels(&self) -> MutexGuard<'_, HashMap<i64, Arc<AtomicBool>>> {

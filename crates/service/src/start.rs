@@ -15,7 +15,7 @@ use crate::region::{self, Region};
 use crate::store::Store;
 use crate::uploads::Uploads;
 use crate::vm::qemu::Qemu;
-use crate::{Service, auth, http, jobs, machine};
+use crate::{Service, auth, fetch, http, jobs, machine};
 
 /// How long requests may go on after the service was told to stop. Uploads continue where they
 /// were counted last, and consoles can be attached again.
@@ -39,6 +39,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     ready: impl FnOnce(&Started),
 ) -> anyhow::Result<()> {
+    // Fails if the process has one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let _lock = lock(&config.data)?;
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
@@ -144,14 +146,17 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
     for region in &config.regions {
         regions.push(open_region(&config, region).await?);
     }
+    let web = fetch::Web::new(&config.fetch)?;
     let service = Service {
         instance: uuid::Uuid::new_v4().to_string(),
         config,
         db,
         regions,
         uploads,
+        web,
         store_guard: RwLock::new(()),
         image_jobs: Notify::new(),
+        fetch_jobs: Notify::new(),
         droplet_jobs: Notify::new(),
         cancels: Mutex::default(),
     };

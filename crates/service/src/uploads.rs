@@ -8,6 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::fs::OpenOptions;
+use tokio::io::AsyncSeekExt;
+
 /// The directory of uploads.
 #[derive(Debug, Clone)]
 pub struct Uploads {
@@ -63,6 +66,18 @@ impl Uploads {
     pub fn create_file(&self, id: &str) -> io::Result<()> {
         std::fs::File::create_new(self.path(id))?.sync_all()?;
         std::fs::File::open(&self.directory)?.sync_all()
+    }
+
+    /// Opens the file of an upload to go on at byte `offset`; what a crash left behind that is cut
+    /// off.
+    ///
+    /// # Errors
+    /// Those of opening and cutting.
+    pub async fn open_at(&self, id: &str, offset: u64) -> io::Result<tokio::fs::File> {
+        let mut file = OpenOptions::new().write(true).open(self.path(id)).await?;
+        file.set_len(offset).await?;
+        file.seek(io::SeekFrom::Start(offset)).await?;
+        Ok(file)
     }
 
     /// Removes the file of an upload; one that is not there is removed already.

@@ -28,12 +28,22 @@ pub struct ActionRow {
     pub progress_done: Option<i64>,
     pub progress_total: Option<i64>,
     pub attempts: i64,
+    ready: i64,
 }
+
+/// Values of the column `ready`: what an unfinished action waits for.
+const WORKER: i64 = 1;
+const FETCH_WORKER: i64 = 2;
 
 impl ActionRow {
     /// State.
     pub fn status(&self) -> Result<ActionStatus> {
         from_word(&self.status)
+    }
+
+    /// Whether its next step is to fetch the bytes of its image.
+    pub fn is_fetch(&self) -> bool {
+        self.ready == FETCH_WORKER
     }
 }
 
@@ -189,7 +199,7 @@ pub async fn claim(tx: &mut Tx, resource_type: &str, owner: &str) -> Result<Opti
          WHERE id = (SELECT a.id FROM actions a WHERE a.status = 'in-progress' AND a.ready = 1 \
          AND a.lease_until < $3 AND a.resource_type = $4 AND NOT EXISTS (SELECT 1 FROM actions b \
          WHERE b.resource_type = $4 AND b.resource_id = a.resource_id AND b.id < a.id \
-         AND b.status = 'in-progress' AND b.ready = 1) ORDER BY a.id LIMIT 1) RETURNING *",
+         AND b.status = 'in-progress' AND b.ready <> 0) ORDER BY a.id LIMIT 1) RETURNING *",
     )
     .bind(owner)
     .bind(now() + LEASE_SECONDS)
@@ -197,6 +207,65 @@ pub async fn claim(tx: &mut Tx, resource_type: &str, owner: &str) -> Result<Opti
     .bind(resource_type)
     .fetch_optional(&mut **tx)
     .await
+}
+
+/// Lets workers begin the `create` of an image with fetching its bytes.
+pub async fn make_fetchable(tx: &mut Tx, image: i64) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions SET ready = $1 WHERE resource_type = 'image' AND resource_id = $2 \
+         AND kind = 'create' AND status = 'in-progress'",
+    )
+    .bind(FETCH_WORKER)
+    .bind(image)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes the oldest fetch that nobody holds, of an account that has fewer than `per_account` of
+/// them running.
+pub async fn claim_fetch(tx: &mut Tx, owner: &str, per_account: u32) -> Result<Option<ActionRow>> {
+    sqlx::query_as(
+        "UPDATE actions SET lease_owner = $1, lease_until = $2, attempts = attempts + 1 \
+         WHERE id = (SELECT a.id FROM actions a WHERE a.status = 'in-progress' AND a.ready = $3 \
+         AND a.lease_until < $4 AND (SELECT COUNT(*) FROM actions b \
+         WHERE b.status = 'in-progress' AND b.ready = $3 AND b.lease_until >= $4 \
+         AND b.account_id = a.account_id) < $5 ORDER BY a.id LIMIT 1) RETURNING *",
+    )
+    .bind(owner)
+    .bind(now() + LEASE_SECONDS)
+    .bind(FETCH_WORKER)
+    .bind(now())
+    .bind(i64::from(per_account))
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+/// Whether `owner` still holds an unfinished job. A job that shows in this way that it gets on is
+/// not given up because the service stopped often while it ran.
+pub async fn hold(tx: &mut Tx, id: i64, owner: &str) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE actions SET attempts = 1 \
+         WHERE id = $1 AND lease_owner = $2 AND status = 'in-progress'",
+    )
+    .bind(id)
+    .bind(owner)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What was to be fetched is here: gives the job to the workers that do the rest.
+pub async fn pass_on(tx: &mut Tx, id: i64) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions SET ready = $1, attempts = 0, lease_owner = NULL, lease_until = 0, \
+         progress_done = NULL, progress_total = NULL WHERE id = $2",
+    )
+    .bind(WORKER)
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Renews a lease and records how far the job is.

@@ -19,6 +19,7 @@ pub struct ImageRow {
     stage: String,
     pub error_message: String,
     pub upload_id: Option<String>,
+    pub checksum: Option<String>,
     pub digest: Option<String>,
     pub format: Option<String>,
     pub virtual_bytes: Option<i64>,
@@ -66,6 +67,8 @@ pub struct NewImage<'a> {
     pub tags: &'a str,
     /// Where its bytes come from.
     pub upload: &'a str,
+    /// Expected of those bytes.
+    pub checksum: Option<&'a str>,
     /// `receiving` or `queued`.
     pub stage: Stage,
 }
@@ -119,7 +122,7 @@ pub async fn regions(db: &SqlitePool, id: i64) -> Result<Vec<ImageRegionRow>> {
 pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
     sqlx::query_scalar(
         "INSERT INTO images (account_id, name, description, distribution, tags, created_at, \
-         stage, upload_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+         stage, upload_id, checksum) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
     )
     .bind(new.account)
     .bind(new.name)
@@ -129,6 +132,7 @@ pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
     .bind(now())
     .bind(word(new.stage))
     .bind(new.upload)
+    .bind(new.checksum)
     .fetch_one(&mut **tx)
     .await
 }

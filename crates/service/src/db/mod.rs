@@ -7,6 +7,7 @@
 pub mod account;
 pub mod action;
 pub mod droplet;
+pub mod fetch;
 pub mod image;
 pub mod key;
 pub mod upload;

@@ -26,7 +26,7 @@ impl UploadRow {
     }
 }
 
-/// By id.
+/// By id. What the service fetches itself is no upload for its owner.
 pub async fn find(
     db: impl SqliteExecutor<'_>,
     account: i64,
@@ -34,7 +34,8 @@ pub async fn find(
 ) -> Result<Option<UploadRow>> {
     sqlx::query_as(
         "SELECT id, length_bytes, received_bytes, metadata, updated_at FROM uploads \
-         WHERE account_id = $1 AND id = $2",
+         WHERE account_id = $1 AND id = $2 \
+         AND NOT EXISTS (SELECT 1 FROM fetches f WHERE f.upload_id = uploads.id)",
     )
     .bind(account)
     .bind(id)
@@ -95,7 +96,8 @@ pub async fn all_ids(db: &SqlitePool) -> Result<Vec<String>> {
 pub async fn idle_since(db: &SqlitePool, before: i64) -> Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT u.id FROM uploads u WHERE u.updated_at < $1 AND NOT EXISTS \
-         (SELECT 1 FROM images i WHERE i.upload_id = u.id AND i.stage <> 'receiving')",
+         (SELECT 1 FROM images i WHERE i.upload_id = u.id AND i.stage <> 'receiving') \
+         AND NOT EXISTS (SELECT 1 FROM fetches f WHERE f.upload_id = u.id)",
     )
     .bind(before)
     .fetch_all(db)

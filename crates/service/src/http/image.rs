@@ -14,12 +14,16 @@ use serde_json::Value;
 use sqlx::SqliteExecutor;
 
 use super::action::timestamp;
+use super::image_source::Source;
 use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name};
 use crate::auth::Caller;
 use crate::db::action::{ActionRow, NewAction};
+use crate::db::fetch::FetchRow;
 use crate::db::image::{self, ImageRow, NewImage};
 use crate::db::upload::{self, UploadRow};
 use crate::db::{self, Tx, from_json, from_sql_size};
+use crate::fetch::target;
+use crate::import::Checksum;
 use crate::{Service, region};
 
 const GIB: u64 = 1 << 30;
@@ -47,9 +51,12 @@ pub async fn to_api(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<I
         });
     }
     let report = row.report.as_deref().map(from_json::<Report>).transpose()?;
-    let upload = match &row.upload_id {
-        Some(id) => upload::find(service.db.read(), row.account_id, id).await?,
-        None => None,
+    let (upload, fetch) = match &row.upload_id {
+        Some(id) => (
+            upload::find(service.db.read(), row.account_id, id).await?,
+            db::fetch::find(service.db.read(), id).await?,
+        ),
+        None => (None, None),
     };
     let virtual_size = row.virtual_bytes.map(from_sql_size);
     let verdict = report.as_ref().map(|r| r.verdict.as_str().to_owned());
@@ -58,13 +65,14 @@ pub async fn to_api(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<I
         .map_or_else(Vec::new, |r| sentences(r, lang, &UNMET));
     let extra = ImageExtra {
         stage,
-        progress: stage_progress(stage, upload.as_ref(), &open),
+        progress: stage_progress(stage, upload.as_ref(), fetch.as_ref(), &open),
         verdict,
         findings,
         digest: row.digest.map(|digest| format!("sha256:{digest}")),
         format: row.format,
         virtual_size,
-        upload: row.upload_id,
+        upload: upload.map(|upload| upload.id),
+        url: fetch.map(|fetch| target::shown(&fetch.url)),
         regions: region_copies,
     };
     Ok(Image {
@@ -129,15 +137,25 @@ fn status(stage: Stage) -> ImageStatus {
 fn stage_progress(
     stage: Stage,
     upload: Option<&UploadRow>,
+    fetch: Option<&FetchRow>,
     open: &[ActionRow],
 ) -> Option<Progress> {
-    if stage == Stage::Receiving {
-        return upload.map(|upload| Progress {
-            done: from_sql_size(upload.received_bytes),
-            total: from_sql_size(upload.length_bytes),
-        });
+    let running = || progress(open, "create", None);
+    let of = |done, total| Progress {
+        done: from_sql_size(done),
+        total: from_sql_size(total),
+    };
+    match (stage, upload, fetch) {
+        (Stage::Receiving, _, Some(fetch)) => {
+            let safe = || of(fetch.received_bytes, fetch.total_bytes.unwrap_or(0));
+            Some(running().unwrap_or_else(safe))
+        }
+        (Stage::Receiving, Some(upload), None) => {
+            Some(of(upload.received_bytes, upload.length_bytes))
+        }
+        (Stage::Receiving, None, None) => None,
+        _ => running(),
     }
-    progress(open, "create", None)
 }
 
 fn progress(open: &[ActionRow], kind: &str, region: Option<&str>) -> Option<Progress> {
@@ -233,22 +251,11 @@ pub async fn create(
     Body(request): Body<CreateImage>,
 ) -> ApiResult<(StatusCode, Json<ImageOne>)> {
     let regions = wanted_regions(&service, &request)?;
-    let upload_id = request.upload.as_deref().ok_or_else(|| {
-        ApiError::unprocessable(
-            "`upload` is missing: send the bytes to /v2/uploads first; import by `url` is not offered",
-        )
-    })?;
     let name = checked_name(&request.name)?;
+    let checksum = checksum(&request)?;
+    let source = Source::of(&service, &request)?;
     let mut tx = service.db.write().await?;
-    let upload = upload::find(&mut *tx, account.id, upload_id)
-        .await?
-        .ok_or_else(|| ApiError::unprocessable(format!("there is no upload `{upload_id}`")))?;
-    if image::by_upload(&mut tx, upload_id).await?.is_some() {
-        return Err(ApiError::unprocessable(format!(
-            "upload `{upload_id}` already belongs to an image"
-        )));
-    }
-    let complete = upload.is_complete();
+    let attached = source.attach(&mut tx, account.id).await?;
     let distribution = request
         .distribution
         .as_deref()
@@ -261,21 +268,29 @@ pub async fn create(
             description: &request.description,
             distribution,
             tags: &db::to_json(&request.tags),
-            upload: upload_id,
-            stage: if complete {
-                Stage::Queued
-            } else {
-                Stage::Receiving
-            },
+            upload: &attached.upload,
+            checksum: checksum.as_deref(),
+            stage: attached.stage,
         },
     )
     .await?;
-    insert_actions(&mut tx, account.id, id, &regions, complete).await?;
+    let ready = attached.stage == Stage::Queued;
+    insert_actions(&mut tx, account.id, id, &regions, ready).await?;
+    if attached.fetched {
+        db::action::make_fetchable(&mut tx, id).await?;
+    }
     let row = image::get(&mut tx, id).await?;
     tx.commit().await?;
-    service.announce("image");
+    service.announce(if attached.fetched { "fetch" } else { "image" });
     let image = to_api(&service, row, lang).await?;
     Ok((StatusCode::ACCEPTED, Json(ImageOne { image })))
+}
+
+/// The checksum as it is kept.
+fn checksum(request: &CreateImage) -> ApiResult<Option<String>> {
+    let checksum = request.checksum.as_deref().map(str::parse::<Checksum>);
+    let checksum = checksum.transpose().map_err(ApiError::unprocessable)?;
+    Ok(checksum.map(|checksum| checksum.to_string()))
 }
 
 /// The import into the first region, and a transfer for each further one, which waits for it.

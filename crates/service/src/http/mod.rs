@@ -11,6 +11,7 @@ mod error;
 mod extract;
 mod image;
 mod image_region;
+mod image_source;
 mod key;
 mod region;
 mod related;

@@ -19,8 +19,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::fs::{File, OpenOptions};
-use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
+use tokio::fs::File;
+use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::{ApiError, ApiResult, BaseUrl};
 use crate::Service;
@@ -172,9 +172,12 @@ async fn receive(
 ) -> ApiResult<u64> {
     let mut received = from_sql_size(row.received_bytes);
     let length = from_sql_size(row.length_bytes);
-    let mut file = open_at(&service, &row.id, received)
+    let file = service
+        .uploads
+        .open_at(&row.id, received)
         .await
         .map_err(|e| ApiError::writing(&e))?;
+    let mut file = BufWriter::with_capacity(BUFFER_BYTES, file);
     let mut safe = received;
     let mut outcome = Ok(());
     while let Some(chunk) = body.next().await {
@@ -189,16 +192,6 @@ async fn receive(
     }
     checkpoint(&service, &row.id, &mut file, received, length).await?;
     outcome.map(|()| received)
-}
-
-async fn open_at(service: &Service, id: &str, offset: u64) -> std::io::Result<BufWriter<File>> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .open(service.uploads.path(id))
-        .await?;
-    file.set_len(offset).await?;
-    file.seek(std::io::SeekFrom::Start(offset)).await?;
-    Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
 }
 
 async fn write(

@@ -1,18 +1,19 @@
 //! An import: from an upload that is complete to an image that machines can boot from.
 //!
 //! ```text
-//!   queued ─▶ unpacking ─▶ checking ─▶ encoding ─▶ storing ─▶ available
-//!     │           │            │           │          │
-//!     └───────────┴────────────┴───────────┴──────────┴──────▶ failed(reason)
+//!   queued ─▶ verifying ─▶ unpacking ─▶ checking ─▶ encoding ─▶ storing ─▶ available
+//!     │           │           │            │           │          │
+//!     └───────────┴───────────┴────────────┴───────────┴──────────┴──────▶ failed(reason)
 //! ```
 //!
-//! `unpacking` happens only to what is compressed. Each step reads what the one before it left and
+//! `verifying` happens only if a checksum was given, `unpacking` only to what is compressed. Each step reads what the one before it left and
 //! writes something of its own, so an import that was interrupted begins again from the upload and
 //! ends in the same image: the canonical form depends on nothing but the content. The upload and
 //! the staging file are removed when the import ends, whichever way.
 //!
 //! The steps that touch the bytes are in [`steps`] and block; this module moves the rows.
 
+mod checksum;
 mod steps;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use crate::db::action::ActionRow;
 use crate::db::{self, image, sql_size};
 use crate::jobs::JobContext;
 use crate::region::Region;
+pub use checksum::Checksum;
 
 /// Carries out the `create` of an image.
 ///
@@ -43,9 +45,9 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let id = action.resource_id;
     let mut tx = service.db.write().await?;
-    let upload = image::get(&mut tx, id).await?.upload_id;
+    let row = image::get(&mut tx, id).await?;
     tx.commit().await?;
-    let upload = upload.context("the image has no upload")?;
+    let upload = row.upload_id.context("the image has no upload")?;
     let region = service.region(
         action
             .region
@@ -53,6 +55,9 @@ pub async fn run(
             .context("an import names a region")?,
     )?;
 
+    if let Some(checksum) = row.checksum {
+        verify(service, id, job, &upload, &checksum).await?;
+    }
     let staging = Staging::new(service, id);
     let source = unpack(service, id, job, &upload, &staging).await?;
     let disk = check(service, id, job, source).await?;
@@ -90,6 +95,20 @@ impl Drop for Staging {
             _ => {}
         }
     }
+}
+
+async fn verify(
+    service: &Service,
+    id: i64,
+    job: &JobContext,
+    upload: &str,
+    checksum: &str,
+) -> anyhow::Result<()> {
+    enter(service, id, job, Stage::Verifying).await?;
+    let checksum: Checksum = checksum.parse().map_err(anyhow::Error::msg)?;
+    let path = service.uploads.path(upload);
+    let job = job.clone();
+    blocking(move || steps::verify(&checksum, &path, &job)).await
 }
 
 async fn unpack(

@@ -15,10 +15,16 @@ use abbild_guest::{Checked, Context as CheckContext};
 use anyhow::Context;
 use tempfile::NamedTempFile;
 
+use super::Checksum;
 use crate::jobs::JobContext;
 
 /// A disk image in a file.
 pub type FileImage = Image<Arc<FileSource>>;
+
+/// Whether the upload is what its owner expects.
+pub fn verify(checksum: &Checksum, path: &Path, job: &JobContext) -> anyhow::Result<()> {
+    with_control(job, |control| checksum.verify(path, control))
+}
 
 /// Whether the upload is compressed, by its first bytes. Hands the path back.
 pub fn detect(path: &Path) -> anyhow::Result<(PathBuf, Option<Compression>)> {

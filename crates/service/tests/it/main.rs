@@ -5,6 +5,9 @@
 mod accounts;
 mod api;
 mod droplets;
+mod fetch;
+mod fetch_faults;
+mod fetch_web;
 mod images;
 mod related;
 mod service;

@@ -30,6 +30,7 @@ pub struct Service {
     pub url: String,
     pub token: String,
     agent: Agent,
+    settings: String,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -38,7 +39,13 @@ pub type Answer = Response<String>;
 
 impl Service {
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With further settings, in TOML.
+    pub fn start_with(settings: &str) -> Self {
         let mut service = Self {
+            settings: settings.to_owned(),
             directory: tempfile::tempdir().unwrap(),
             url: String::new(),
             token: String::new(),
@@ -54,7 +61,7 @@ impl Service {
 
     /// Starts the service on the data that is there.
     pub fn resume(&mut self) {
-        let mut config: Config = toml::from_str(LENIENT).unwrap();
+        let mut config: Config = toml::from_str(&format!("{LENIENT}{}", self.settings)).unwrap();
         config.data = self.data();
         // Tests run beside each other, and none may depend on an address that another has.
         config.vm.first_address = Ipv4Addr::new(127, 90, rand::random(), 2);
@@ -181,6 +188,18 @@ impl Service {
             .flat_map(|directory| std::fs::read_dir(directory).unwrap())
             .map(|entry| entry.unwrap().path())
             .collect()
+    }
+
+    /// Bytes that the database counts for all uploads.
+    pub fn received(&self) -> i64 {
+        let url = format!("sqlite://{}", self.data().join("abbild.db").display());
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+            let sum = sqlx::query_scalar("SELECT COALESCE(SUM(received_bytes), 0) FROM uploads");
+            let sum = sum.fetch_one(&pool).await.unwrap();
+            pool.close().await;
+            sum
+        })
     }
 
     pub fn stored(&self, region: &str) -> usize {

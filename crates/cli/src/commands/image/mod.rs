@@ -2,7 +2,9 @@
 
 mod add_region;
 mod delete;
+mod import;
 mod list;
+mod outcome;
 mod remove_region;
 mod report;
 mod show;
@@ -23,6 +25,7 @@ use crate::session::Session;
 pub fn run(session: &Session, command: &ImageCommand) -> anyhow::Result<ExitCode> {
     match command {
         ImageCommand::Upload(args) => upload::run(session, args),
+        ImageCommand::Import(args) => import::run(session, args),
         ImageCommand::List => list::run(session),
         ImageCommand::Show(args) => show::run(session, args),
         ImageCommand::AddRegion(args) => add_region::run(session, args),
@@ -49,6 +52,7 @@ fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Receiving => "receiving",
         Stage::Queued => "queued",
+        Stage::Verifying => "verifying",
         Stage::Unpacking => "unpacking",
         Stage::Checking => "checking",
         Stage::Encoding => "encoding",

@@ -38,6 +38,10 @@ pub fn write(out: &mut dyn Write, image: &Image) -> io::Result<()> {
         ("distribution", image.distribution.clone()),
         ("created", image.created_at.clone()),
         (
+            "from",
+            extra.and_then(|e| e.url.clone()).unwrap_or_default(),
+        ),
+        (
             "format",
             extra.and_then(|e| e.format.clone()).unwrap_or_default(),
         ),

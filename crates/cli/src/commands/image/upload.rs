@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::ExitCode;
 
-use abbild_api::{CreateImage, Id, Image, ImageOne, ImageStatus, RegionCopyStatus};
+use abbild_api::{CreateImage, Id, ImageOne};
 use abbild_guest::{Limits, Verdict};
 
 use crate::args::UploadArgs;
@@ -12,13 +12,12 @@ use crate::commands::check;
 use crate::failure::{FAILED, Failure, INTERRUPTED};
 use crate::input;
 use crate::interrupt::Interrupt;
-use crate::print::clean;
 use crate::progress::Steps;
 use crate::session::Session;
 use crate::upload::state::{Identity, StateFile};
 use crate::upload::{Patience, Upload};
 
-use super::{show, wait};
+use super::{outcome, wait};
 
 /// Uploads an image file.
 ///
@@ -44,7 +43,7 @@ pub fn run(session: &Session, args: &UploadArgs) -> anyhow::Result<ExitCode> {
     };
     keep.remove()?;
     steps.finish();
-    report_on(session, args, &image)
+    outcome::report(session, &image, &args.regions)
 }
 
 /// Checks the image on this machine; prints the report and says no if it would be refused.
@@ -106,38 +105,4 @@ fn stopped(id: Id) -> Failure {
             "the import goes on; `abbild image show {id}` tells how far it is, and the same command again waits for it"
         ))
         .code(INTERRUPTED)
-}
-
-/// Prints the image; fails if it did, or one of its regions.
-fn report_on(session: &Session, args: &UploadArgs, image: &Image) -> anyhow::Result<ExitCode> {
-    session.show(image, |out| show::write(out, image))?;
-    if image.status == ImageStatus::Deleted {
-        let reason = clean(&image.error_message);
-        let hint = format!(
-            "`abbild image report {}` shows everything that was found",
-            image.id
-        );
-        return Err(Failure::new(format!("the import failed: {reason}"))
-            .hint(hint)
-            .into());
-    }
-    let copies = || image.extra.iter().flat_map(|extra| &extra.regions);
-    for region in &args.regions {
-        if !copies().any(|copy| copy.slug == *region) {
-            eprintln!("\nnot asked for when this upload began: {region}");
-            eprintln!(
-                "hint: `abbild image add-region {} {region}` adds it",
-                image.id
-            );
-        }
-    }
-    if let Some(failed) = copies().find(|copy| copy.status == RegionCopyStatus::Failed) {
-        let slug = clean(&failed.slug);
-        let reason = clean(failed.reason.as_deref().unwrap_or("no reason given"));
-        let hint = format!("`abbild image add-region {} {slug}` tries again", image.id);
-        return Err(Failure::new(format!("region {slug} failed: {reason}"))
-            .hint(hint)
-            .into());
-    }
-    Ok(ExitCode::SUCCESS)
 }
