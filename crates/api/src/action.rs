@@ -69,3 +69,10 @@ pub struct ActionList {
     /// Total.
     pub meta: Meta,
 }
+
+/// `{"actions": […]}`: what was begun with several objects at once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ActionsOfMany {
+    /// One per object.
+    pub actions: Vec<Action>,
+}

@@ -16,10 +16,11 @@ mod key;
 mod page;
 mod region;
 mod related;
+mod tag;
 pub mod upload;
 mod usage;
 
-pub use action::{Action, ActionExtra, ActionList, ActionOne, ActionStatus};
+pub use action::{Action, ActionExtra, ActionList, ActionOne, ActionStatus, ActionsOfMany};
 pub use droplet::{
     CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction, Droplet, DropletAction,
     DropletExtra, DropletList, DropletOne, DropletStatus, Kernel, NetworkV4, NetworkV6, Networks,
@@ -37,6 +38,7 @@ pub use related::{
     AssociatedResource, AssociatedResources, BackupList, DestroyStatus, DestroyedDroplet, Firewall,
     FirewallList, KernelList, NeighborList, Snapshot, SnapshotList,
 };
+pub use tag::{CreateTag, Tag, TagCount, TagList, TagOne, TagResources, TagTarget, TagTargets};
 pub use usage::{DropletUsage, RegionUsage, UploadUsage, Usage, UsageOne};
 
 use serde::{Deserialize, Deserializer, Serialize};

@@ -131,6 +131,7 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
     let first_token = first_account(&db).await?;
     let mut tx = db.write().await?;
     action::release_all(&mut tx).await?;
+    db::tag::adopt(&mut tx).await?;
     tx.commit().await?;
 
     let staging = config.data.join("staging");

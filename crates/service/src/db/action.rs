@@ -1,9 +1,11 @@
 //! Actions: what customers see of long steps, and at the same time the queue of jobs.
 
-use abbild_api::ActionStatus;
-use sqlx::{FromRow, SqliteExecutor, SqlitePool};
+use std::collections::HashMap;
 
-use super::{Result, Tx, Window, from_word, now};
+use abbild_api::ActionStatus;
+use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
+
+use super::{Result, Tx, Window, from_word, now, placeholders};
 
 /// Seconds for which a worker holds a job before it must renew.
 pub const LEASE_SECONDS: i64 = 30;
@@ -131,6 +133,31 @@ pub async fn open(
     .bind(resource)
     .fetch_all(db)
     .await
+}
+
+/// The unfinished actions of each of these images or droplets.
+pub async fn open_of_many(
+    db: &SqlitePool,
+    resource_type: &str,
+    ids: &[i64],
+) -> Result<HashMap<i64, Vec<ActionRow>>> {
+    let mut found: HashMap<i64, Vec<ActionRow>> = HashMap::new();
+    if ids.is_empty() {
+        return Ok(found);
+    }
+    let text = format!(
+        "SELECT * FROM actions WHERE resource_type = $1 AND status = 'in-progress' \
+         AND resource_id IN ({}) ORDER BY id",
+        placeholders(2, ids.len())
+    );
+    let mut query = sqlx::query_as::<_, ActionRow>(AssertSqlSafe(text)).bind(resource_type);
+    for id in ids {
+        query = query.bind(id);
+    }
+    for row in query.fetch_all(db).await? {
+        found.entry(row.resource_id).or_default().push(row);
+    }
+    Ok(found)
 }
 
 /// Whether an action is still unfinished: who works on it may have been overtaken by somebody who

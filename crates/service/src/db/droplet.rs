@@ -1,8 +1,9 @@
 //! Droplets: the machines that customers made.
 
 use abbild_api::DropletStatus;
-use sqlx::{FromRow, SqliteExecutor, SqlitePool};
+use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
 
+use super::image::Filter;
 use super::{Result, Tx, Window, from_word, now, word};
 
 /// One machine.
@@ -20,7 +21,6 @@ pub struct DropletRow {
     pub ssh_port: i64,
     pub ssh_keys: String,
     pub user_data: Option<String>,
-    pub tags: String,
     pub created_at: i64,
     status: String,
     pub reason: Option<String>,
@@ -48,35 +48,47 @@ pub struct NewDroplet<'a> {
     pub ssh_port: u16,
     pub ssh_keys: &'a str,
     pub user_data: Option<&'a str>,
-    pub tags: &'a str,
 }
 
-/// Which machines to list: all, or those with a name.
+/// One page of the machines with a name or a tag, or of all, newest first, and the total.
 pub async fn list(
     db: &SqlitePool,
     account: i64,
-    name: Option<&str>,
+    filter: Filter<'_>,
     window: Window,
 ) -> Result<(Vec<DropletRow>, i64)> {
-    let rows = sqlx::query_as(
-        "SELECT * FROM droplets WHERE account_id = $1 AND deleted_at IS NULL \
-         AND ($2 IS NULL OR name = $2 COLLATE NOCASE) ORDER BY id DESC LIMIT $3 OFFSET $4",
-    )
-    .bind(account)
-    .bind(name)
-    .bind(window.limit)
-    .bind(window.offset)
-    .fetch_all(db)
-    .await?;
-    let total = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM droplets WHERE account_id = $1 AND deleted_at IS NULL \
-         AND ($2 IS NULL OR name = $2 COLLATE NOCASE)",
-    )
-    .bind(account)
-    .bind(name)
-    .fetch_one(db)
-    .await?;
+    let condition = super::list_condition("droplet", filter.name.is_some(), filter.tag.is_some());
+    let text =
+        format!("SELECT * FROM droplets WHERE {condition} ORDER BY id DESC LIMIT $4 OFFSET $5");
+    let rows = sqlx::query_as(AssertSqlSafe(text))
+        .bind(account)
+        .bind(filter.name.unwrap_or_default())
+        .bind(filter.tag.unwrap_or_default())
+        .bind(window.limit)
+        .bind(window.offset)
+        .fetch_all(db)
+        .await?;
+    let text = format!("SELECT COUNT(*) FROM droplets WHERE {condition}");
+    let total = sqlx::query_scalar(AssertSqlSafe(text))
+        .bind(account)
+        .bind(filter.name.unwrap_or_default())
+        .bind(filter.tag.unwrap_or_default())
+        .fetch_one(db)
+        .await?;
     Ok((rows, total))
+}
+
+/// The machines with a tag, with the write lock held.
+pub async fn tagged(tx: &mut Tx, account: i64, tag: i64) -> Result<Vec<DropletRow>> {
+    sqlx::query_as(
+        "SELECT * FROM droplets WHERE account_id = $1 AND deleted_at IS NULL AND id IN \
+         (SELECT resource_id FROM tag_links WHERE tag_id = $2 AND resource_type = 'droplet') \
+         ORDER BY id",
+    )
+    .bind(account)
+    .bind(tag)
+    .fetch_all(&mut **tx)
+    .await
 }
 
 /// By id, unless deleted.
@@ -148,7 +160,7 @@ pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
     sqlx::query_as(
         "INSERT INTO droplets (account_id, name, region, size, image_id, digest, address, \
          ssh_port, ssh_keys, user_data, tags, created_at, status) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '[]', $11, $12) RETURNING *",
     )
     .bind(new.account)
     .bind(new.name)
@@ -160,7 +172,6 @@ pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
     .bind(i64::from(new.ssh_port))
     .bind(new.ssh_keys)
     .bind(new.user_data)
-    .bind(new.tags)
     .bind(now())
     .bind(word(DropletStatus::New))
     .fetch_one(&mut **tx)

@@ -1,9 +1,11 @@
 //! Images, and in which regions they are.
 
-use abbild_api::{RegionCopyStatus, Stage};
-use sqlx::{FromRow, SqliteExecutor, SqlitePool};
+use std::collections::HashMap;
 
-use super::{Result, Tx, Window, from_word, now, word};
+use abbild_api::{RegionCopyStatus, Stage};
+use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
+
+use super::{Result, Tx, Window, from_word, now, placeholders, word};
 
 /// One image.
 #[derive(Debug, Clone, FromRow)]
@@ -14,7 +16,6 @@ pub struct ImageRow {
     pub name: String,
     pub description: String,
     pub distribution: String,
-    pub tags: String,
     pub created_at: i64,
     stage: String,
     pub error_message: String,
@@ -38,6 +39,8 @@ impl ImageRow {
 /// An image in one region.
 #[derive(Debug, Clone, FromRow)]
 pub struct ImageRegionRow {
+    /// The image.
+    pub image_id: i64,
     /// The region.
     pub region: String,
     status: String,
@@ -63,8 +66,6 @@ pub struct NewImage<'a> {
     pub description: &'a str,
     /// Of the known list.
     pub distribution: &'a str,
-    /// JSON list.
-    pub tags: &'a str,
     /// Where its bytes come from.
     pub upload: &'a str,
     /// Expected of those bytes.
@@ -73,23 +74,43 @@ pub struct NewImage<'a> {
     pub stage: Stage,
 }
 
+/// Which images to list: all, or those with a name, a tag, or both.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    /// In any spelling.
+    pub name: Option<&'a str>,
+    /// By its id.
+    pub tag: Option<i64>,
+}
+
 /// One page, newest first, and the total. Deleted images are not listed, failed ones are.
-pub async fn list(db: &SqlitePool, account: i64, window: Window) -> Result<(Vec<ImageRow>, i64)> {
-    let rows = sqlx::query_as(
-        "SELECT * FROM images WHERE account_id = $1 AND deleted_at IS NULL \
-         ORDER BY id DESC LIMIT $2 OFFSET $3",
-    )
-    .bind(account)
-    .bind(window.limit)
-    .bind(window.offset)
-    .fetch_all(db)
-    .await?;
-    let total = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM images WHERE account_id = $1 AND deleted_at IS NULL",
-    )
-    .bind(account)
-    .fetch_one(db)
-    .await?;
+pub async fn list(
+    db: &SqlitePool,
+    account: i64,
+    filter: Filter<'_>,
+    window: Window,
+) -> Result<(Vec<ImageRow>, i64)> {
+    let condition = super::list_condition("image", filter.name.is_some(), filter.tag.is_some());
+    // The page is found in an index; only its rows are read.
+    let text = format!(
+        "SELECT * FROM images WHERE id IN (SELECT id FROM images WHERE {condition} \
+         ORDER BY id DESC LIMIT $4 OFFSET $5) ORDER BY id DESC"
+    );
+    let rows = sqlx::query_as(AssertSqlSafe(text))
+        .bind(account)
+        .bind(filter.name.unwrap_or_default())
+        .bind(filter.tag.unwrap_or_default())
+        .bind(window.limit)
+        .bind(window.offset)
+        .fetch_all(db)
+        .await?;
+    let text = format!("SELECT COUNT(*) FROM images WHERE {condition}");
+    let total = sqlx::query_scalar(AssertSqlSafe(text))
+        .bind(account)
+        .bind(filter.name.unwrap_or_default())
+        .bind(filter.tag.unwrap_or_default())
+        .fetch_one(db)
+        .await?;
     Ok((rows, total))
 }
 
@@ -122,13 +143,12 @@ pub async fn regions(db: &SqlitePool, id: i64) -> Result<Vec<ImageRegionRow>> {
 pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
     sqlx::query_scalar(
         "INSERT INTO images (account_id, name, description, distribution, tags, created_at, \
-         stage, upload_id, checksum) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id",
+         stage, upload_id, checksum) VALUES ($1, $2, $3, $4, '[]', $5, $6, $7, $8) RETURNING id",
     )
     .bind(new.account)
     .bind(new.name)
     .bind(new.description)
     .bind(new.distribution)
-    .bind(new.tags)
     .bind(now())
     .bind(word(new.stage))
     .bind(new.upload)
@@ -269,6 +289,50 @@ pub async fn set_region(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// The regions of each of these images, in the order in which they were asked for.
+pub async fn regions_of_many(
+    db: &SqlitePool,
+    ids: &[i64],
+) -> Result<HashMap<i64, Vec<ImageRegionRow>>> {
+    let mut found: HashMap<i64, Vec<ImageRegionRow>> = HashMap::new();
+    if ids.is_empty() {
+        return Ok(found);
+    }
+    let text = format!(
+        "SELECT * FROM image_regions WHERE image_id IN ({}) ORDER BY rowid",
+        placeholders(1, ids.len())
+    );
+    let mut query = sqlx::query_as::<_, ImageRegionRow>(AssertSqlSafe(text));
+    for id in ids {
+        query = query.bind(id);
+    }
+    for row in query.fetch_all(db).await? {
+        found.entry(row.image_id).or_default().push(row);
+    }
+    Ok(found)
+}
+
+/// These images, deleted ones included, by id.
+pub async fn find_many(
+    db: &SqlitePool,
+    account: i64,
+    ids: &[i64],
+) -> Result<HashMap<i64, ImageRow>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = format!(
+        "SELECT * FROM images WHERE account_id = $1 AND id IN ({})",
+        placeholders(2, ids.len())
+    );
+    let mut query = sqlx::query_as::<_, ImageRow>(AssertSqlSafe(text)).bind(account);
+    for id in ids {
+        query = query.bind(id);
+    }
+    let rows = query.fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 /// The regions of an image, with the write lock held.

@@ -10,6 +10,7 @@ pub mod droplet;
 pub mod fetch;
 pub mod image;
 pub mod key;
+pub mod tag;
 pub mod upload;
 pub mod usage;
 
@@ -121,4 +122,27 @@ pub struct Window {
     pub limit: i64,
     /// Rows to skip.
     pub offset: i64,
+}
+
+/// `$first, $first+1, …`: placeholders for a list of `count` values.
+pub fn placeholders(first: usize, count: usize) -> String {
+    let all: Vec<_> = (first..first + count).map(|n| format!("${n}")).collect();
+    all.join(", ")
+}
+
+/// The condition of a list of images or droplets, with the account as `$1`, a name as `$2` and a
+/// tag's id as `$3`; each is bound whether the list is limited by it or not.
+fn list_condition(resource_type: &str, by_name: bool, by_tag: bool) -> String {
+    let name = match by_name {
+        true => "LOWER(name) = LOWER($2)",
+        false => "CAST($2 AS TEXT) IS NOT NULL",
+    };
+    let tag = match by_tag {
+        true => format!(
+            "id IN (SELECT resource_id FROM tag_links WHERE tag_id = $3 \
+             AND resource_type = '{resource_type}')"
+        ),
+        false => "CAST($3 AS BIGINT) IS NOT NULL".to_owned(),
+    };
+    format!("account_id = $1 AND deleted_at IS NULL AND {name} AND {tag}")
 }

@@ -1,8 +1,10 @@
 //! Uploads: how many bytes of each are safely on disk.
 
-use sqlx::{FromRow, SqliteExecutor, SqlitePool};
+use std::collections::HashMap;
 
-use super::{Result, Tx, now};
+use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
+
+use super::{Result, Tx, now, placeholders};
 
 /// One upload.
 #[derive(Debug, Clone, FromRow)]
@@ -41,6 +43,25 @@ pub async fn find(
     .bind(id)
     .fetch_optional(db)
     .await
+}
+
+/// These uploads, by id; none that the service fetches itself.
+pub async fn find_many(db: &SqlitePool, ids: &[String]) -> Result<HashMap<String, UploadRow>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = format!(
+        "SELECT id, length_bytes, received_bytes, metadata, updated_at FROM uploads \
+         WHERE id IN ({}) \
+         AND NOT EXISTS (SELECT 1 FROM fetches f WHERE f.upload_id = uploads.id)",
+        placeholders(1, ids.len())
+    );
+    let mut query = sqlx::query_as::<_, UploadRow>(AssertSqlSafe(text));
+    for id in ids {
+        query = query.bind(id);
+    }
+    let rows = query.fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
 }
 
 /// A new upload.

@@ -1,11 +1,12 @@
 //! `/v2/droplets`: the machines.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use abbild_api::{
-    ActionOne, CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction, Droplet,
-    DropletAction, DropletExtra, DropletList, DropletOne, DropletStatus, Id, IdOrName, NetworkV4,
-    Networks, Region, RegionCopyStatus, SerialConsole, Stage,
+    ActionOne, ActionsOfMany, CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction,
+    Droplet, DropletAction, DropletExtra, DropletList, DropletOne, DropletStatus, Id, IdOrName,
+    Image, NetworkV4, Networks, Region, RegionCopyStatus, SerialConsole, Stage,
 };
 use abbild_guest::{Lang, Outcome, Report};
 use axum::Json;
@@ -13,13 +14,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::action::timestamp;
-use super::{ApiError, ApiResult, BaseUrl, Body, Language, Paging, PathId};
+use super::{ApiError, ApiResult, BaseUrl, Body, Language, Paging, PathId, image_view};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::action::{ActionRow, NewAction};
 use crate::db::droplet::{self, DropletRow, NewDroplet};
-use crate::db::image::{self, ImageRow};
-use crate::db::{self, Tx, from_json, from_sql_size, key};
+use crate::db::image::{self, Filter, ImageRow};
+use crate::db::tag::{self, Kind};
+use crate::db::{self, Tx, from_sql_size, key};
 use crate::machine;
 use crate::size::Size;
 use crate::vm::Hypervisor;
@@ -31,16 +33,60 @@ const MAX_NAMES: usize = 10;
 
 /// `row` on the wire, with sentences in `lang`.
 async fn to_api(service: &Service, row: DropletRow, lang: Lang) -> ApiResult<Droplet> {
+    let mut droplets = many(service, vec![row], lang).await?;
+    droplets
+        .pop()
+        .ok_or_else(|| ApiError::internal("a droplet vanished while it was shown"))
+}
+
+/// `rows`, of one account, on the wire in that order: with one query for each kind of thing that
+/// belongs to them.
+async fn many(service: &Service, rows: Vec<DropletRow>, lang: Lang) -> ApiResult<Vec<Droplet>> {
+    let Some(account) = rows.first().map(|row| row.account_id) else {
+        return Ok(Vec::new());
+    };
+    let db = service.db.read();
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let mut image_ids: Vec<i64> = rows.iter().map(|row| row.image_id).collect();
+    image_ids.sort_unstable();
+    image_ids.dedup();
+    let images = image::find_many(db, account, &image_ids).await?;
+    let shown = image_view::many(service, images.values().cloned().collect(), lang).await?;
+    let shown: HashMap<i64, _> = shown.into_iter().map(|image| (image.id.0, image)).collect();
+    let open = db::action::open_of_many(db, "droplet", &ids).await?;
+    let mut tags = tag::of_many(db, Kind::Droplet, &ids).await?;
+    let mut droplets = Vec::with_capacity(rows.len());
+    for row in rows {
+        let gone = || ApiError::internal(format!("image {} is gone", row.image_id));
+        let parts = Parts {
+            row: images.get(&row.image_id).ok_or_else(gone)?,
+            image: shown.get(&row.image_id).cloned().ok_or_else(gone)?,
+            locked: open.contains_key(&row.id),
+            tags: tags.remove(&row.id).unwrap_or_default(),
+        };
+        droplets.push(assemble(service, row, parts, lang).await?);
+    }
+    Ok(droplets)
+}
+
+/// What belongs to a droplet.
+struct Parts<'a> {
+    row: &'a ImageRow,
+    image: Image,
+    locked: bool,
+    tags: Vec<String>,
+}
+
+async fn assemble(
+    service: &Service,
+    row: DropletRow,
+    parts: Parts<'_>,
+    lang: Lang,
+) -> ApiResult<Droplet> {
     let status = row.status()?;
     let size = Size::find(&row.size)
         .ok_or_else(|| ApiError::internal(format!("size {} is gone", row.size)))?;
-    let image = image::find(service.db.read(), row.account_id, row.image_id)
-        .await?
-        .ok_or_else(|| ApiError::internal(format!("image {} is gone", row.image_id)))?;
-    let locked = !db::action::open(service.db.read(), "droplet", row.id)
-        .await?
-        .is_empty();
-    let extra = extra(service, &row, &image, lang).await?;
+    let extra = extra(service, &row, parts.row, lang).await?;
     let region = service.region(&row.region);
     Ok(Droplet {
         id: Id(row.id),
@@ -48,7 +94,7 @@ async fn to_api(service: &Service, row: DropletRow, lang: Lang) -> ApiResult<Dro
         memory: size.memory_mib.into(),
         vcpus: size.vcpus.into(),
         disk: size.disk_gb.into(),
-        locked,
+        locked: parts.locked,
         status,
         kernel: None,
         created_at: timestamp(row.created_at),
@@ -56,7 +102,7 @@ async fn to_api(service: &Service, row: DropletRow, lang: Lang) -> ApiResult<Dro
         backup_ids: Vec::new(),
         next_backup_window: None,
         snapshot_ids: Vec::new(),
-        image: super::image::to_api(service, image, lang).await?,
+        image: parts.image,
         volume_ids: Vec::new(),
         size: size.to_api(service.regions.iter().map(|r| r.slug.clone()).collect()),
         size_slug: row.size,
@@ -70,7 +116,7 @@ async fn to_api(service: &Service, row: DropletRow, lang: Lang) -> ApiResult<Dro
             v6: Vec::new(),
         },
         region: region.map_or_else(|_| former_region(&row.region), |region| region.to_api()),
-        tags: from_json(&row.tags)?,
+        tags: parts.tags,
         vpc_uuid: String::new(),
         extra: Some(extra),
     })
@@ -93,11 +139,7 @@ async fn extra(
     image: &ImageRow,
     lang: Lang,
 ) -> ApiResult<DropletExtra> {
-    let report = image
-        .report
-        .as_deref()
-        .map(from_json::<Report>)
-        .transpose()?;
+    let report = image_view::report(image)?;
     let acceleration = match service.region(&row.region) {
         Ok(region) => Some(region.hypervisor.acceleration().await),
         Err(_) => None,
@@ -122,7 +164,7 @@ async fn extra(
 }
 
 fn warnings(report: &Report, lang: Lang) -> Vec<String> {
-    super::image::sentences(report, lang, &[Outcome::Warning])
+    image_view::sentences(&report.findings, lang, &[Outcome::Warning])
 }
 
 /// `GET /v2/droplets`
@@ -132,13 +174,19 @@ pub async fn list(
     Language(lang): Language,
     paging: Paging,
 ) -> ApiResult<Json<DropletList>> {
-    let name = paging.filter("name");
-    let (rows, total) = droplet::list(service.db.read(), account.id, name, paging.window()).await?;
+    // There are no machines of any other type.
+    let (rows, total) = match paging.filter("type") {
+        None | Some("droplets") => {
+            let filter = Filter {
+                name: paging.filter("name"),
+                tag: super::tag::filter(&service, account.id, paging.filter("tag_name")).await?,
+            };
+            droplet::list(service.db.read(), account.id, filter, paging.window()).await?
+        }
+        Some(_) => (Vec::new(), 0),
+    };
     let (links, meta) = paging.links(total);
-    let mut droplets = Vec::with_capacity(rows.len());
-    for row in rows {
-        droplets.push(to_api(&service, row, lang).await?);
-    }
+    let droplets = many(&service, rows, lang).await?;
     Ok(Json(DropletList {
         droplets,
         links,
@@ -189,9 +237,9 @@ pub async fn create(
             ssh_port,
             ssh_keys: &db::to_json(&ssh_keys),
             user_data: request.user_data.as_deref(),
-            tags: &db::to_json(&request.tags),
         };
         let row = droplet::insert(&mut tx, &new).await?;
+        super::tag::set(&mut tx, account.id, Kind::Droplet, row.id, &request.tags).await?;
         let action = insert_action(&mut tx, &row, "create").await?;
         rows.push((row, action.id));
     }
@@ -209,15 +257,16 @@ async fn answer(
     lang: Lang,
 ) -> ApiResult<CreateDropletAnswer> {
     let mut actions = Vec::new();
-    let mut droplets = Vec::new();
+    let mut created = Vec::new();
     for (row, action) in rows {
         actions.push(CreatedAction {
             id: Id(action),
             rel: "create".to_owned(),
             href: format!("{base}/v2/actions/{action}"),
         });
-        droplets.push(to_api(service, row, lang).await?);
+        created.push(row);
     }
+    let mut droplets = many(service, created, lang).await?;
     let links = CreateLinks { actions };
     Ok(if single {
         CreateDropletAnswer {
@@ -426,11 +475,44 @@ pub async fn destroy(service: &Service, account: i64, id: i64) -> ApiResult<()> 
     let row = droplet::find(&mut *tx, account, id)
         .await?
         .ok_or_else(ApiError::not_found)?;
-    droplet::delete(&mut tx, id).await?;
-    insert_action(&mut tx, &row, "destroy").await?;
+    destroy_row(&mut tx, &row).await?;
     tx.commit().await?;
     service.announce("droplet");
     Ok(())
+}
+
+async fn destroy_row(tx: &mut Tx, row: &DropletRow) -> db::Result<()> {
+    droplet::delete(tx, row.id).await?;
+    tag::unlink_all(tx, Kind::Droplet, row.id).await?;
+    insert_action(tx, row, "destroy").await?;
+    Ok(())
+}
+
+/// `DELETE /v2/droplets?tag_name=`: all that have the tag.
+pub async fn delete_tagged(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    paging: Paging,
+) -> ApiResult<StatusCode> {
+    let mut tx = service.db.write().await?;
+    for row in tagged(&mut tx, account.id, &paging).await? {
+        destroy_row(&mut tx, &row).await?;
+    }
+    tx.commit().await?;
+    service.announce("droplet");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The droplets with the tag `tag_name`, without which nothing is done to several at once.
+async fn tagged(tx: &mut Tx, account: i64, paging: &Paging) -> ApiResult<Vec<DropletRow>> {
+    let name = paging
+        .filter("tag_name")
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| ApiError::unprocessable("`tag_name` is missing"))?;
+    match tag::find(&mut **tx, account, name).await? {
+        Some(tag) => Ok(droplet::tagged(tx, account, tag.id).await?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// `POST /v2/droplets/{id}/actions`
@@ -440,22 +522,52 @@ pub async fn act(
     PathId(id): PathId,
     Body(request): Body<DropletAction>,
 ) -> ApiResult<(StatusCode, Json<ActionOne>)> {
-    if !matches!(request.kind.as_str(), "power_on" | "power_off") {
-        return Err(ApiError::unprocessable(format!(
-            "`type` is `{}`; droplets know `power_on` and `power_off`",
-            request.kind
-        )));
-    }
+    check_kind(&request)?;
     let mut tx = service.db.write().await?;
     let row = droplet::find(&mut *tx, account.id, id)
         .await?
         .ok_or_else(ApiError::not_found)?;
-    let mut action = insert_action(&mut tx, &row, &request.kind).await?;
-    if row.status()? == DropletStatus::Active && request.kind == "power_on" {
-        action = db::action::complete(&mut tx, action.id).await?;
-    }
+    let action = begin(&mut tx, &row, &request.kind).await?;
     tx.commit().await?;
     service.announce("droplet");
     let action = super::action::to_api(&service, action)?;
     Ok((StatusCode::CREATED, Json(ActionOne { action })))
+}
+
+/// `POST /v2/droplets/actions?tag_name=`: the same with all that have the tag.
+pub async fn act_tagged(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    paging: Paging,
+    Body(request): Body<DropletAction>,
+) -> ApiResult<(StatusCode, Json<ActionsOfMany>)> {
+    check_kind(&request)?;
+    let mut tx = service.db.write().await?;
+    let mut actions = Vec::new();
+    for row in tagged(&mut tx, account.id, &paging).await? {
+        let action = begin(&mut tx, &row, &request.kind).await?;
+        actions.push(super::action::to_api(&service, action)?);
+    }
+    tx.commit().await?;
+    service.announce("droplet");
+    Ok((StatusCode::CREATED, Json(ActionsOfMany { actions })))
+}
+
+fn check_kind(request: &DropletAction) -> ApiResult<()> {
+    if matches!(request.kind.as_str(), "power_on" | "power_off") {
+        return Ok(());
+    }
+    Err(ApiError::unprocessable(format!(
+        "`type` is `{}`; droplets know `power_on` and `power_off`",
+        request.kind
+    )))
+}
+
+/// A new action; starting what runs already is done at once.
+async fn begin(tx: &mut Tx, row: &DropletRow, kind: &str) -> ApiResult<ActionRow> {
+    let action = insert_action(tx, row, kind).await?;
+    if row.status()? == DropletStatus::Active && kind == "power_on" {
+        return Ok(db::action::complete(tx, action.id).await?);
+    }
+    Ok(action)
 }

@@ -3,181 +3,26 @@
 use std::sync::Arc;
 
 use abbild_api::{
-    ActionOne, CreateImage, Id, Image, ImageAction, ImageExtra, ImageList, ImageOne, ImageStatus,
-    Progress, RegionCopy, RegionCopyStatus, Stage, UpdateImage, distribution_or_unknown,
+    ActionOne, CreateImage, ImageAction, ImageList, ImageOne, RegionCopyStatus, Stage, UpdateImage,
+    distribution_or_unknown,
 };
-use abbild_guest::{Lang, Outcome, Report};
+use abbild_guest::Report;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::Value;
 use sqlx::SqliteExecutor;
 
-use super::action::timestamp;
 use super::image_source::Source;
-use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name};
+use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name, image_view};
 use crate::auth::Caller;
 use crate::db::action::{ActionRow, NewAction};
-use crate::db::fetch::FetchRow;
-use crate::db::image::{self, ImageRow, NewImage};
-use crate::db::upload::{self, UploadRow};
-use crate::db::{self, Tx, from_json, from_sql_size};
-use crate::fetch::target;
+use crate::db::image::{self, Filter, ImageRow, NewImage};
+use crate::db::tag::{self, Kind};
+use crate::db::upload;
+use crate::db::{self, Tx, from_json};
 use crate::import::Checksum;
 use crate::{Service, region};
-
-const GIB: u64 = 1 << 30;
-
-/// What the owner of an image should know of.
-const UNMET: [Outcome; 2] = [Outcome::Warning, Outcome::Failure];
-
-/// `row` on the wire, with sentences in `lang`.
-pub async fn to_api(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<Image> {
-    let stage = row.stage()?;
-    let copies = image::regions(service.db.read(), row.id).await?;
-    let open = db::action::open(service.db.read(), "image", row.id).await?;
-    let mut regions = Vec::new();
-    let mut region_copies = Vec::new();
-    for copy in copies {
-        let status = copy.status()?;
-        if status == RegionCopyStatus::Available {
-            regions.push(copy.region.clone());
-        }
-        region_copies.push(RegionCopy {
-            progress: progress(&open, "transfer", Some(&copy.region)),
-            slug: copy.region,
-            status,
-            reason: copy.reason,
-        });
-    }
-    let report = row.report.as_deref().map(from_json::<Report>).transpose()?;
-    let (upload, fetch) = match &row.upload_id {
-        Some(id) => (
-            upload::find(service.db.read(), row.account_id, id).await?,
-            db::fetch::find(service.db.read(), id).await?,
-        ),
-        None => (None, None),
-    };
-    let virtual_size = row.virtual_bytes.map(from_sql_size);
-    let verdict = report.as_ref().map(|r| r.verdict.as_str().to_owned());
-    let findings = report
-        .as_ref()
-        .map_or_else(Vec::new, |r| sentences(r, lang, &UNMET));
-    let extra = ImageExtra {
-        stage,
-        progress: stage_progress(stage, upload.as_ref(), fetch.as_ref(), &open),
-        verdict,
-        findings,
-        digest: row.digest.map(|digest| format!("sha256:{digest}")),
-        format: row.format,
-        virtual_size,
-        upload: upload.map(|upload| upload.id),
-        url: fetch.map(|fetch| target::shown(&fetch.url)),
-        regions: region_copies,
-    };
-    Ok(Image {
-        id: Id(row.id),
-        name: row.name,
-        kind: "custom".to_owned(),
-        distribution: distribution(row.distribution, report.as_ref()),
-        slug: None,
-        public: false,
-        regions,
-        created_at: timestamp(row.created_at),
-        min_disk_size: i64::try_from(virtual_size.unwrap_or(0).div_ceil(GIB)).unwrap_or(i64::MAX),
-        size_gigabytes: gigabytes(row.stored_bytes),
-        description: row.description,
-        tags: from_json(&row.tags)?,
-        status: status(stage),
-        error_message: row.error_message,
-        extra: Some(extra),
-    })
-}
-
-/// What the owner said, or what was found when the owner said nothing.
-fn distribution(said: String, report: Option<&Report>) -> String {
-    if !said.is_empty() {
-        return said;
-    }
-    let id = report
-        .and_then(|report| report.facts.os.as_ref())
-        .and_then(|os| os.id.as_deref())
-        .unwrap_or("");
-    let name = match id {
-        "arch" => "Arch Linux",
-        "centos" => "CentOS",
-        "debian" => "Debian",
-        "fedora" => "Fedora",
-        "freebsd" => "FreeBSD",
-        "gentoo" => "Gentoo",
-        "rocky" => "Rocky Linux",
-        "ubuntu" => "Ubuntu",
-        id if id.starts_with("opensuse") => "openSUSE",
-        _ => "Unknown",
-    };
-    name.to_owned()
-}
-
-/// Hundredths are what people read.
-fn gigabytes(bytes: Option<i64>) -> f64 {
-    #[allow(clippy::cast_precision_loss)] // a size for people
-    let gigabytes = bytes.unwrap_or(0) as f64 / GIB as f64;
-    (gigabytes * 100.0).round() / 100.0
-}
-
-fn status(stage: Stage) -> ImageStatus {
-    match stage {
-        Stage::Receiving => ImageStatus::New,
-        Stage::Available => ImageStatus::Available,
-        Stage::Failed | Stage::Deleted => ImageStatus::Deleted,
-        _ => ImageStatus::Pending,
-    }
-}
-
-fn stage_progress(
-    stage: Stage,
-    upload: Option<&UploadRow>,
-    fetch: Option<&FetchRow>,
-    open: &[ActionRow],
-) -> Option<Progress> {
-    let running = || progress(open, "create", None);
-    let of = |done, total| Progress {
-        done: from_sql_size(done),
-        total: from_sql_size(total),
-    };
-    match (stage, upload, fetch) {
-        (Stage::Receiving, _, Some(fetch)) => {
-            let safe = || of(fetch.received_bytes, fetch.total_bytes.unwrap_or(0));
-            Some(running().unwrap_or_else(safe))
-        }
-        (Stage::Receiving, Some(upload), None) => {
-            Some(of(upload.received_bytes, upload.length_bytes))
-        }
-        (Stage::Receiving, None, None) => None,
-        _ => running(),
-    }
-}
-
-fn progress(open: &[ActionRow], kind: &str, region: Option<&str>) -> Option<Progress> {
-    let action = open
-        .iter()
-        .find(|a| a.kind == kind && (region.is_none() || a.region.as_deref() == region))?;
-    let (done, total) = action.progress_done.zip(action.progress_total)?;
-    Some(Progress {
-        done: from_sql_size(done),
-        total: from_sql_size(total),
-    })
-}
-
-/// One line per requirement with one of these outcomes.
-pub fn sentences(report: &Report, lang: Lang, outcomes: &[Outcome]) -> Vec<String> {
-    report
-        .findings
-        .iter()
-        .filter(|finding| outcomes.contains(&finding.outcome))
-        .map(|finding| format!("{}: {}", finding.title(lang), finding.text(lang)))
-        .collect()
-}
 
 /// `GET /v2/images`
 pub async fn list(
@@ -186,17 +31,19 @@ pub async fn list(
     Language(lang): Language,
     paging: Paging,
 ) -> ApiResult<Json<ImageList>> {
-    // There are no public images, so lists of them are empty.
-    let (rows, total) = if paging.filter("type").is_some() {
-        (Vec::new(), 0)
-    } else {
-        image::list(service.db.read(), account.id, paging.window()).await?
+    // There are no images of any other kind, so lists of them are empty.
+    let (rows, total) = match paging.filter("type") {
+        None | Some("custom" | "user") => {
+            let filter = Filter {
+                name: paging.filter("name"),
+                tag: super::tag::filter(&service, account.id, paging.filter("tag_name")).await?,
+            };
+            image::list(service.db.read(), account.id, filter, paging.window()).await?
+        }
+        Some(_) => (Vec::new(), 0),
     };
     let (links, meta) = paging.links(total);
-    let mut images = Vec::with_capacity(rows.len());
-    for row in rows {
-        images.push(to_api(&service, row, lang).await?);
-    }
+    let images = image_view::many(&service, rows, lang).await?;
     Ok(Json(ImageList {
         images,
         links,
@@ -217,7 +64,7 @@ pub async fn show(
     if row.deleted_at.is_some_and(|at| at + keep <= db::now()) {
         return Err(ApiError::not_found());
     }
-    let image = to_api(&service, row, lang).await?;
+    let image = image_view::one(&service, row, lang).await?;
     Ok(Json(ImageOne { image }))
 }
 
@@ -267,7 +114,6 @@ pub async fn create(
             name,
             description: &request.description,
             distribution,
-            tags: &db::to_json(&request.tags),
             upload: &attached.upload,
             checksum: checksum.as_deref(),
             stage: attached.stage,
@@ -275,6 +121,7 @@ pub async fn create(
     )
     .await?;
     let ready = attached.stage == Stage::Queued;
+    super::tag::set(&mut tx, account.id, Kind::Image, id, &request.tags).await?;
     insert_actions(&mut tx, account.id, id, &regions, ready).await?;
     if attached.fetched {
         db::action::make_fetchable(&mut tx, id).await?;
@@ -282,7 +129,7 @@ pub async fn create(
     let row = image::get(&mut tx, id).await?;
     tx.commit().await?;
     service.announce(if attached.fetched { "fetch" } else { "image" });
-    let image = to_api(&service, row, lang).await?;
+    let image = image_view::one(&service, row, lang).await?;
     Ok((StatusCode::ACCEPTED, Json(ImageOne { image })))
 }
 
@@ -360,7 +207,7 @@ pub async fn update(
     let mut tx = service.db.write().await?;
     image::update(&mut tx, &row).await?;
     tx.commit().await?;
-    let image = to_api(&service, row, lang).await?;
+    let image = image_view::one(&service, row, lang).await?;
     Ok(Json(ImageOne { image }))
 }
 
@@ -382,6 +229,7 @@ pub async fn delete(
         upload::delete(&mut tx, upload).await?;
     }
     image::delete(&mut tx, id).await?;
+    tag::unlink_all(&mut tx, Kind::Image, id).await?;
     let running = db::action::open(&mut *tx, "image", id).await?;
     db::action::fail_open(&mut tx, "image", id, "the image was deleted").await?;
     tx.commit().await?;

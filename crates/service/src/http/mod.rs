@@ -12,9 +12,11 @@ mod extract;
 mod image;
 mod image_region;
 mod image_source;
+mod image_view;
 mod key;
 mod region;
 mod related;
+mod tag;
 pub mod upload;
 mod usage;
 
@@ -67,7 +69,13 @@ pub fn router(service: Arc<Service>) -> Router {
             "/v2/images/{id}/actions/{action}",
             get(action::of_image_one),
         )
-        .route("/v2/droplets", get(droplet::list).post(droplet::create))
+        .route(
+            "/v2/droplets",
+            get(droplet::list)
+                .post(droplet::create)
+                .delete(droplet::delete_tagged),
+        )
+        .route("/v2/droplets/actions", post(droplet::act_tagged))
         .route(
             "/v2/droplets/{id}",
             get(droplet::show).delete(droplet::delete),
@@ -93,7 +101,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
-/// What existing clients read beside images and droplets.
+/// Tags, and what existing clients read beside images and droplets.
 fn related() -> Router<Arc<Service>> {
     const DESTROY: &str = "/v2/droplets/{id}/destroy_with_associated_resources";
     Router::new()
@@ -113,6 +121,12 @@ fn related() -> Router<Arc<Service>> {
         )
         .route(&format!("{DESTROY}/status"), get(related::destroy_status))
         .route(&format!("{DESTROY}/retry"), post(related::destroy_retry))
+        .route("/v2/tags", get(tag::list).post(tag::create))
+        .route("/v2/tags/{name}", get(tag::show).delete(tag::delete))
+        .route(
+            "/v2/tags/{name}/resources",
+            post(tag::link).delete(tag::unlink),
+        )
         .route("/v2/snapshots", get(related::snapshots))
         .route(
             "/v2/snapshots/{id}",

@@ -11,4 +11,5 @@ mod fetch_web;
 mod images;
 mod related;
 mod service;
+mod tags;
 mod uploads;

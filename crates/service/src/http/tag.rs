@@ -1,0 +1,198 @@
+//! `/v2/tags`: tags, and what has them.
+
+use std::sync::Arc;
+
+use abbild_api::{CreateTag, Tag, TagCount, TagList, TagOne, TagResources, TagTarget, TagTargets};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+
+use super::{ApiError, ApiResult, BaseUrl, Body, Paging};
+use crate::Service;
+use crate::auth::Caller;
+use crate::db::tag::{self, Kind, TagRow, UseRow};
+use crate::db::{Tx, droplet};
+
+const MAX_NAME: usize = 255;
+
+/// Fails unless `name` can be a tag's.
+pub fn check(name: &str) -> ApiResult<()> {
+    let ok = (1..=MAX_NAME).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'));
+    if ok {
+        return Ok(());
+    }
+    Err(ApiError::unprocessable(
+        "a tag's name may only hold a-z, A-Z, 0-9, _, : and -, and has 1 to 255 characters",
+    ))
+}
+
+/// Gives a new object its tags, making those that are missing.
+pub async fn set(
+    tx: &mut Tx,
+    account: i64,
+    kind: Kind,
+    id: i64,
+    names: &[String],
+) -> ApiResult<()> {
+    for name in names {
+        check(name)?;
+        let tag = tag::ensure(tx, account, name).await?;
+        tag::link(tx, tag.id, kind, id).await?;
+    }
+    Ok(())
+}
+
+/// The id of the tag that a list is limited to; 0, which no tag has, for one that does not exist.
+pub async fn filter(service: &Service, account: i64, name: Option<&str>) -> ApiResult<Option<i64>> {
+    let Some(name) = name else { return Ok(None) };
+    let tag = tag::find(service.db.read(), account, name).await?;
+    Ok(Some(tag.map_or(0, |tag| tag.id)))
+}
+
+/// `GET /v2/tags`
+pub async fn list(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    BaseUrl(base): BaseUrl,
+    paging: Paging,
+) -> ApiResult<Json<TagList>> {
+    let (rows, total) = tag::list(service.db.read(), account.id, paging.window()).await?;
+    let (links, meta) = paging.links(total);
+    let tags = many(&service, rows, &base).await?;
+    Ok(Json(TagList { tags, links, meta }))
+}
+
+/// `POST /v2/tags`; one that is there already is answered as it is.
+pub async fn create(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    BaseUrl(base): BaseUrl,
+    Body(request): Body<CreateTag>,
+) -> ApiResult<(StatusCode, Json<TagOne>)> {
+    check(&request.name)?;
+    let mut tx = service.db.write().await?;
+    let row = tag::ensure(&mut tx, account.id, &request.name).await?;
+    tx.commit().await?;
+    let tag = one(&service, row, &base).await?;
+    Ok((StatusCode::CREATED, Json(TagOne { tag })))
+}
+
+/// `GET /v2/tags/{name}`
+pub async fn show(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    BaseUrl(base): BaseUrl,
+    Path(name): Path<String>,
+) -> ApiResult<Json<TagOne>> {
+    let row = tag::find(service.db.read(), account.id, &name).await?;
+    let tag = one(&service, row.ok_or_else(ApiError::not_found)?, &base).await?;
+    Ok(Json(TagOne { tag }))
+}
+
+/// `DELETE /v2/tags/{name}`: from everything that has it.
+pub async fn delete(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Path(name): Path<String>,
+) -> ApiResult<StatusCode> {
+    let mut tx = service.db.write().await?;
+    let row = tag::find(&mut *tx, account.id, &name).await?;
+    tag::delete(&mut tx, row.ok_or_else(ApiError::not_found)?.id).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v2/tags/{name}/resources`. An unknown tag is 404, by which clients know to create it.
+pub async fn link(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Path(name): Path<String>,
+    Body(request): Body<TagTargets>,
+) -> ApiResult<StatusCode> {
+    let mut tx = service.db.write().await?;
+    let row = tag::find(&mut *tx, account.id, &name).await?;
+    let row = row.ok_or_else(ApiError::not_found)?;
+    for target in &request.resources {
+        let kind = target_kind(&mut tx, account.id, target).await?;
+        tag::link(&mut tx, row.id, kind, target.resource_id.0).await?;
+    }
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /v2/tags/{name}/resources`
+pub async fn unlink(
+    State(service): State<Arc<Service>>,
+    Caller(account): Caller,
+    Path(name): Path<String>,
+    Body(request): Body<TagTargets>,
+) -> ApiResult<StatusCode> {
+    let mut tx = service.db.write().await?;
+    let row = tag::find(&mut *tx, account.id, &name).await?;
+    let row = row.ok_or_else(ApiError::not_found)?;
+    for target in &request.resources {
+        let kind = target_kind(&mut tx, account.id, target).await?;
+        tag::unlink(&mut tx, row.id, kind, target.resource_id.0).await?;
+    }
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What kind of object it is that the account has.
+async fn target_kind(tx: &mut Tx, account: i64, target: &TagTarget) -> ApiResult<Kind> {
+    let id = target.resource_id.0;
+    match target.resource_type.as_str() {
+        "image" => {
+            super::image::live(&mut **tx, account, id).await?;
+            Ok(Kind::Image)
+        }
+        "droplet" => {
+            let row = droplet::find(&mut **tx, account, id).await?;
+            row.map(|_| Kind::Droplet).ok_or_else(ApiError::not_found)
+        }
+        other => Err(ApiError::unprocessable(format!(
+            "`resource_type` is `{other}`; an `image` or a `droplet` can have tags"
+        ))),
+    }
+}
+
+async fn one(service: &Service, row: TagRow, base: &str) -> ApiResult<Tag> {
+    let mut tags = many(service, vec![row], base).await?;
+    tags.pop()
+        .ok_or_else(|| ApiError::internal("a tag vanished while it was shown"))
+}
+
+async fn many(service: &Service, rows: Vec<TagRow>, base: &str) -> ApiResult<Vec<Tag>> {
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let uses = tag::uses(service.db.read(), &ids).await?;
+    let tags = rows.into_iter().map(|row| Tag {
+        resources: resources(uses.iter().filter(|usage| usage.tag_id == row.id), base),
+        name: row.name,
+    });
+    Ok(tags.collect())
+}
+
+fn resources<'a>(uses: impl Iterator<Item = &'a UseRow>, base: &str) -> TagResources {
+    let mut all = TagResources::default();
+    let mut last = 0;
+    for usage in uses {
+        let kind = &usage.resource_type;
+        let count = TagCount {
+            count: usage.count,
+            last_tagged_uri: format!("{base}/v2/{kind}s/{}", usage.last_resource),
+        };
+        all.count += usage.count;
+        if usage.last_link > last {
+            last = usage.last_link;
+            all.last_tagged_uri.clone_from(&count.last_tagged_uri);
+        }
+        match kind == Kind::Image.word() {
+            true => all.images = count,
+            false => all.droplets = count,
+        }
+    }
+    all
+}
