@@ -27,6 +27,8 @@ pub enum ErrorId {
     UnsupportedMediaType,
     /// 422: understood, and wrong.
     UnprocessableEntity,
+    /// 429: more requests than the limits allow; `retry-after` says when to go on.
+    TooManyRequests,
     /// 500: our fault; the request id leads to the log.
     ServerError,
     /// 507: the operator's disk is full.

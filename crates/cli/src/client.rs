@@ -48,6 +48,8 @@ pub enum Error {
         status: u16,
         message: String,
         request_id: Option<String>,
+        /// When the service says that the same request may succeed.
+        retry_after: Option<Duration>,
     },
     /// The answer is not what the API documents.
     #[error("the answer to {request} is not understood: {problem}")]
@@ -62,6 +64,14 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Answer { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// How long the service asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Answer { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -305,6 +315,10 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
         status: status.as_u16(),
         message,
         request_id: request_id.or(header),
+        retry_after: headers
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs),
     }
 }
 
@@ -349,6 +363,7 @@ mod tests {
             status,
             message: String::new(),
             request_id: None,
+            retry_after: None,
         };
         for status in [429, 500, 502, 503, 409, 423] {
             assert!(answer(status).is_transient(), "{status}");

@@ -52,6 +52,10 @@ pub struct Limits {
     pub upload_idle_hours: u32,
     /// Minutes for which a deleted image still answers by id, as `deleted`.
     pub tombstone_minutes: u32,
+    /// Requests that a token, or an address without one, may make in an hour; 0 for no limit.
+    pub requests_per_hour: u32,
+    /// The same in a minute.
+    pub requests_per_minute: u32,
 }
 
 /// One region.
@@ -124,6 +128,8 @@ impl Default for Limits {
             droplets_per_account: 25,
             upload_idle_hours: 24,
             tombstone_minutes: 60,
+            requests_per_hour: 5000,
+            requests_per_minute: 250,
         }
     }
 }

@@ -45,6 +45,7 @@ pub struct Service {
     uploads: Uploads,
     /// What imports by URL are fetched with.
     web: fetch::Web,
+    limiter: http::Limiter,
     /// Held for reading from finding an image in a store until a row refers to it, and for writing
     /// while unreferenced images are removed.
     store_guard: RwLock<()>,

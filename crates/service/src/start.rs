@@ -51,7 +51,7 @@ pub async fn serve(
     jobs::start(&service);
     tokio::spawn(machine::watch(service.clone()));
     tokio::spawn(tidy(service.clone()));
-    let router = http::router(service);
+    let router = http::router(service).into_make_service_with_connect_info::<SocketAddr>();
     ready(&Started {
         address,
         first_token,
@@ -150,6 +150,7 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
     let web = fetch::Web::new(&config.fetch)?;
     let service = Service {
         instance: uuid::Uuid::new_v4().to_string(),
+        limiter: http::Limiter::new(&config.limits),
         config,
         db,
         regions,

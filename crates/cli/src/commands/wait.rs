@@ -1,4 +1,5 @@
-//! Waiting for the service: asked again every 300 ms, through restarts of the service.
+//! Waiting for the service: asked again and again, less often as time goes by, so that a long wait
+//! stays within the service's rate limits; through restarts of the service.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,6 @@ use crate::client::{self, Client};
 use crate::interrupt::Interrupt;
 use crate::progress::Steps;
 
-/// Between two questions.
-const INTERVAL: Duration = Duration::from_millis(300);
 /// How long the service may be away.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -24,19 +23,32 @@ pub fn until<T: DeserializeOwned>(
     interrupt: &Interrupt,
     mut done: impl FnMut(&T) -> bool,
 ) -> client::Result<Option<T>> {
-    let mut answered = Instant::now();
+    let begin = Instant::now();
+    let mut answered = begin;
     loop {
+        let mut pause = interval(begin.elapsed());
         if interrupt.is_set() {
             return Ok(None);
         }
         match client.get::<T>(path) {
             Ok(answer) if done(&answer) => return Ok(Some(answer)),
             Ok(_) => answered = Instant::now(),
-            Err(error) if error.is_transient() && answered.elapsed() < PATIENCE => {}
+            Err(error) if error.is_transient() && answered.elapsed() < PATIENCE => {
+                pause = pause.max(error.retry_after().unwrap_or_default());
+            }
             Err(error) => return Err(error),
         }
-        interrupt.sleep(INTERVAL);
+        interrupt.sleep(pause);
     }
+}
+
+/// How long to leave the service alone after having waited for `elapsed`.
+fn interval(elapsed: Duration) -> Duration {
+    Duration::from_millis(match elapsed.as_secs() {
+        0..15 => 300,
+        15..60 => 1000,
+        _ => 2000,
+    })
 }
 
 /// Waits for the end of `action`; `None` on Ctrl-C.

@@ -5,6 +5,7 @@
 use abbild_api::{ErrorBody, ErrorId};
 use axum::Json;
 use axum::extract::Request;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,8 @@ pub struct ApiError {
     status: StatusCode,
     id: ErrorId,
     message: String,
+    /// Seconds after which the same request may succeed.
+    retry_after: Option<u64>,
     /// What happened, for the log only.
     cause: Option<String>,
 }
@@ -31,6 +34,7 @@ impl ApiError {
             status,
             id,
             message: message.into(),
+            retry_after: None,
             cause: None,
         }
     }
@@ -103,6 +107,18 @@ impl ApiError {
         )
     }
 
+    /// 429, with the seconds after which to try again
+    pub fn too_many_requests(message: impl Into<String>, retry_after: u64) -> Self {
+        let id = ErrorId::TooManyRequests;
+        Self::new(StatusCode::TOO_MANY_REQUESTS, id, message).with_retry_after(retry_after)
+    }
+
+    /// Says in how many seconds the same request may succeed.
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     /// 500
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         let message = "The service failed; its operator finds the cause under the request id.";
@@ -147,12 +163,16 @@ impl From<anyhow::Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
+        if let Some(seconds) = self.retry_after {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// Gives every answer a request id, and every error its body.
+/// Gives every answer a request id and a complete content type, and every error its body.
 pub async fn finish(request: Request, next: Next) -> Response {
     let request_id = uuid::Uuid::new_v4().to_string();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -170,9 +190,13 @@ pub async fn finish(request: Request, next: Next) -> Response {
         let headers = std::mem::take(response.headers_mut());
         response = (error.status, body).into_response();
         response.headers_mut().extend(headers);
-        response
-            .headers_mut()
-            .remove(axum::http::header::CONTENT_LENGTH);
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    // Some clients read a JSON body without a charset as Latin-1.
+    if let Some(content_type) = response.headers_mut().get_mut(CONTENT_TYPE)
+        && content_type == "application/json"
+    {
+        *content_type = HeaderValue::from_static("application/json; charset=utf-8");
     }
     tracing::debug!(%request_id, %method, path, %status, "answered");
     if let Ok(value) = HeaderValue::from_str(&request_id) {

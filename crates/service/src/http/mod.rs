@@ -14,6 +14,7 @@ mod image_region;
 mod image_source;
 mod image_view;
 mod key;
+mod rate;
 mod region;
 mod related;
 mod tag;
@@ -21,16 +22,18 @@ pub mod upload;
 mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, Method, header};
+use axum::http::{HeaderName, Method};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch, post};
 use tower_http::cors::{Any, CorsLayer};
 
 pub use error::{ApiError, ApiResult};
 use extract::{BaseUrl, Body, Language, Paging, PathId, Which, checked_name};
+pub use rate::Limiter;
 
 use crate::Service;
 
@@ -95,6 +98,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(uploads())
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn_with_state(service.clone(), rate::limit))
         .layer(cors())
         .layer(from_fn_with_state(service.clone(), upload::announce))
         .layer(from_fn(error::finish))
@@ -159,38 +163,51 @@ fn cors() -> CorsLayer {
         Method::PATCH,
         Method::DELETE,
     ];
-    let exposed = ["location", "x-request-id", "upload-offset", "upload-length"]
-        .into_iter()
-        .chain([
-            "upload-expires",
-            "tus-resumable",
-            "tus-version",
-            "tus-extension",
-            "tus-max-size",
-        ]);
+    let exposed = [
+        "etag",
+        "idempotency-replayed",
+        "location",
+        "ratelimit-limit",
+        "ratelimit-remaining",
+        "ratelimit-reset",
+        "retry-after",
+        "tus-checksum-algorithm",
+        "tus-extension",
+        "tus-max-size",
+        "tus-resumable",
+        "tus-version",
+        "upload-concat",
+        "upload-defer-length",
+        "upload-expires",
+        "upload-length",
+        "upload-metadata",
+        "upload-offset",
+        "x-request-id",
+    ];
+    // Named one by one: a wildcard would not cover `authorization`.
+    let allowed = [
+        "accept-language",
+        "authorization",
+        "content-type",
+        "idempotency-key",
+        "if-match",
+        "if-none-match",
+        "last-event-id",
+        "range",
+        "tus-resumable",
+        "upload-checksum",
+        "upload-concat",
+        "upload-defer-length",
+        "upload-length",
+        "upload-metadata",
+        "upload-offset",
+        "x-http-method-override",
+        "x-request-id",
+    ];
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(methods)
-        // Named one by one: a wildcard would not cover `authorization`.
-        .allow_headers(
-            [
-                header::AUTHORIZATION,
-                header::CONTENT_TYPE,
-                header::ACCEPT_LANGUAGE,
-            ]
-            .into_iter()
-            .chain(
-                [
-                    "tus-resumable",
-                    "upload-length",
-                    "upload-offset",
-                    "upload-metadata",
-                    "x-http-method-override",
-                ]
-                .into_iter()
-                .map(HeaderName::from_static),
-            )
-            .collect::<Vec<_>>(),
-        )
-        .expose_headers(exposed.map(HeaderName::from_static).collect::<Vec<_>>())
+        .allow_headers(allowed.map(HeaderName::from_static))
+        .expose_headers(exposed.map(HeaderName::from_static))
+        .max_age(Duration::from_secs(3600))
 }

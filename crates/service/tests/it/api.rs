@@ -55,7 +55,10 @@ fn every_error_is_json_with_id_message_and_request_id() {
         assert!(!error["message"].as_str().unwrap().is_empty());
         let request_id = answer.headers()["x-request-id"].to_str().unwrap();
         assert_eq!(error["request_id"], request_id);
-        assert_eq!(answer.headers()["content-type"], "application/json");
+        assert_eq!(
+            answer.headers()["content-type"],
+            "application/json; charset=utf-8"
+        );
     }
     let message = &body(&service.send("GET", "/v2/account", &nobody, b""))["message"];
     assert_eq!(message, "Unable to authenticate you.");

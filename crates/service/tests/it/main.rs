@@ -4,11 +4,13 @@
 
 mod accounts;
 mod api;
+mod conventions;
 mod droplets;
 mod fetch;
 mod fetch_faults;
 mod fetch_web;
 mod images;
+mod rate;
 mod related;
 mod service;
 mod tags;

@@ -1,6 +1,6 @@
 //! A service of its own for each test, on a free port and in a temporary directory.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,7 +14,6 @@ use ureq::http::{Method, Request, Response};
 
 /// Every image with a partition table is accepted, so that tests need no operating system.
 const LENIENT: &str = r#"
-listen = "127.0.0.1:0"
 [requirements]
 operating-system = "note"
 root-filesystem = "note"
@@ -61,7 +60,13 @@ impl Service {
 
     /// Starts the service on the data that is there.
     pub fn resume(&mut self) {
-        let mut config: Config = toml::from_str(&format!("{LENIENT}{}", self.settings)).unwrap();
+        let mut config: Config = toml::from_str(&format!("{}\n{LENIENT}", self.settings)).unwrap();
+        config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        if !self.settings.contains("requests_per_") {
+            // Tests ask far more often than people do.
+            config.limits.requests_per_hour = 0;
+            config.limits.requests_per_minute = 0;
+        }
         config.data = self.data();
         // Tests run beside each other, and none may depend on an address that another has.
         config.vm.first_address = Ipv4Addr::new(127, 90, rand::random(), 2);
