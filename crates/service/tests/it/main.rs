@@ -12,6 +12,7 @@ mod fetch_web;
 mod images;
 mod rate;
 mod related;
+mod replays;
 mod service;
 mod tags;
 mod uploads;
