@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-e2e test-agreement bench fuzz fixtures fixtures-all fmt lint build clean
+.PHONY: help run test test-e2e test-agreement test-clients bench fuzz fixtures fixtures-all fmt lint build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ test-agreement: ## Whether other readers, and the guests when booted, see what w
 	$(MAKE) --no-print-directory fixtures-all
 	cargo build --release --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/agreement/run $(AGREEMENT)
+
+# Options: names of tests/clients/test_NAME.py, all if empty.
+CLIENTS ?=
+test-clients: ## Whether clients that others wrote work unchanged
+	@scripts/setup clients
+	cargo build --locked -p abbild
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/clients/run $(CLIENTS)
 
 # Options: the groups, all if empty; see bench/run.
 BENCH ?=

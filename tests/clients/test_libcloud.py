@@ -1,0 +1,70 @@
+"""apache-libcloud's DigitalOcean driver."""
+
+from clients import KEY, SIZE, ClientTestCase, raw_disk
+from libcloud.common.exceptions import BaseHTTPError
+from libcloud.common.types import InvalidCredsError
+from libcloud.compute.providers import get_driver
+from libcloud.compute.types import NodeState, Provider
+
+
+class Libcloud(ClientTestCase):
+    def setUp(self):
+        self.driver = self.with_token(self.service.token)
+
+    def with_token(self, token):
+        # The driver takes no host; its connection does.
+        driver = get_driver(Provider.DIGITAL_OCEAN)(token)
+        connection = driver.connection
+        connection.host, connection.port, connection.secure = "127.0.0.1", self.service.port, False
+        connection.connect()
+        return driver
+
+    def test_account_regions_and_sizes(self):
+        self.assertEqual(self.driver.ex_account_info()["status"], "active")
+        locations = self.driver.list_locations()
+        self.assertEqual([location.id for location in locations], ["hal1", "nbg1"])
+        sizes = self.driver.list_sizes()
+        self.assertIn(SIZE, [size.name for size in sizes])
+        self.assertIsInstance(sizes[0].ram, int)
+
+    def test_errors(self):
+        with self.assertRaises(InvalidCredsError) as caught:
+            self.with_token("wrong").list_nodes()
+        self.assertIn("Unable to authenticate you.", str(caught.exception))
+        with self.assertRaises(BaseHTTPError) as caught:
+            self.driver.get_image(4711)
+        self.assertIn("could not be found", str(caught.exception))
+
+    def test_keys(self):
+        key = self.driver.create_key_pair("me", KEY)
+        self.assertEqual(key.public_key, KEY)
+        self.assertEqual(self.driver.get_key_pair("me").fingerprint, key.fingerprint)
+        self.assertEqual([pair.name for pair in self.driver.list_key_pairs()], ["me"])
+        self.assertTrue(self.driver.delete_key_pair(key))
+        self.assertEqual(self.driver.list_key_pairs(), [])
+
+    def test_an_image_and_a_node(self):
+        number = self.upload(raw_disk(4, b"libcloud"))
+        image = self.driver.get_image(number)
+        self.assertEqual((image.id, image.name), (str(number), "disk"))
+        self.assertEqual(image.extra["min_disk_size"], 1)
+        self.assertIn(str(number), [str(image.id) for image in self.driver.list_images()])
+
+        size = next(size for size in self.driver.list_sizes() if size.name == SIZE)
+        place = self.driver.list_locations()[0]
+        # Ids as strings, nulls, and `?per_page=200` on every method.
+        node = self.driver.create_node("node", size, image, place)
+        self.assertEqual(node.extra["region"], "Hallstadt")
+        self.wait_for(
+            "the node",
+            lambda: self.driver.ex_get_node_details(node.id).state == NodeState.RUNNING,
+        )
+        node = next(n for n in self.driver.list_nodes() if n.id == node.id)
+        self.assertEqual(len(node.public_ips), 1)
+        self.assertTrue(self.driver.ex_power_on_node(node))
+        events = self.driver.ex_list_events()
+        self.assertGreaterEqual(len(events), 3)
+        event = self.driver.ex_get_event(events[0]["id"])
+        self.assertEqual(event["id"], events[0]["id"])
+        self.assertTrue(self.driver.destroy_node(node))
+        self.assertTrue(self.driver.delete_image(image))
