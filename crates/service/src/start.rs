@@ -200,6 +200,15 @@ async fn tidy(service: Arc<Service>) {
         if let Err(error) = http::upload::expire(&service).await {
             tracing::error!(%error, "removing idle uploads failed");
         }
+        if let Err(error) = forget_requests(&service).await {
+            tracing::error!(%error, "forgetting old idempotency keys failed");
+        }
         tokio::time::sleep(Duration::from_secs(3600)).await;
     }
+}
+
+async fn forget_requests(service: &Service) -> db::Result<()> {
+    let mut tx = service.db.write().await?;
+    db::idempotency::expire(&mut tx).await?;
+    tx.commit().await
 }

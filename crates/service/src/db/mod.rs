@@ -8,6 +8,7 @@ pub mod account;
 pub mod action;
 pub mod droplet;
 pub mod fetch;
+pub mod idempotency;
 pub mod image;
 pub mod key;
 pub mod tag;
@@ -66,7 +67,9 @@ impl Db {
     /// # Errors
     /// When the lock cannot be had within ten seconds.
     pub async fn write(&self) -> Result<Tx> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        idempotency::mark(&mut tx).await?;
+        Ok(tx)
     }
 }
 

@@ -9,6 +9,7 @@ mod console;
 mod droplet;
 mod error;
 mod extract;
+mod idempotency;
 mod image;
 mod image_region;
 mod image_source;
@@ -98,6 +99,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(uploads())
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn_with_state(service.clone(), idempotency::once))
         .layer(from_fn_with_state(service.clone(), rate::limit))
         .layer(cors())
         .layer(from_fn_with_state(service.clone(), upload::announce))

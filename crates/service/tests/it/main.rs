@@ -9,6 +9,7 @@ mod droplets;
 mod fetch;
 mod fetch_faults;
 mod fetch_web;
+mod idempotency;
 mod images;
 mod rate;
 mod related;
