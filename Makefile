@@ -84,7 +84,7 @@ lint: ## Formatting, clippy, licences and advisories, shell scripts
 	@scripts/setup test
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo check --locked --quiet --target wasm32-unknown-unknown -p abbild-disk -p abbild-guest
+	cargo check --locked --quiet --target wasm32-unknown-unknown -p abbild-disk -p abbild-guest -p abbild-api
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --manifest-path fuzz/Cargo.toml --all-targets -- -D warnings
 	@scripts/check-dependencies

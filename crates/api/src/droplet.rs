@@ -7,6 +7,7 @@ use crate::{Id, IdOrName, Image, Links, Meta, Region, Size, null_as_default};
 
 /// State of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DropletStatus {
     /// Being created.
@@ -21,6 +22,7 @@ pub enum DropletStatus {
 
 /// One machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Droplet {
     /// Identifier.
     pub id: Id,
@@ -37,14 +39,17 @@ pub struct Droplet {
     /// State.
     pub status: DropletStatus,
     /// Always null: machines boot their own kernel.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub kernel: Option<Kernel>,
     /// RFC 3339, UTC.
+    #[cfg_attr(feature = "openapi", schema(format = "date-time"))]
     pub created_at: String,
     /// Features that were asked for and exist.
     pub features: Vec<String>,
     /// Always empty.
     pub backup_ids: Vec<Id>,
     /// Always null.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub next_backup_window: Option<Value>,
     /// Always empty.
     pub snapshot_ids: Vec<Id>,
@@ -66,11 +71,13 @@ pub struct Droplet {
     pub vpc_uuid: String,
     /// What we add.
     #[serde(rename = "abbild", default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub extra: Option<DropletExtra>,
 }
 
 /// Of the original API; never sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Kernel {
     /// Identifier.
     pub id: Id,
@@ -78,16 +85,20 @@ pub struct Kernel {
 
 /// What we add to a droplet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DropletExtra {
     /// Port on the public address that leads to the guest's sshd; 22 where the host allows it.
     pub ssh_port: u16,
     /// The image's default user, if the check found one.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub default_user: Option<String>,
     /// `kvm` or `tcg`.
     pub acceleration: String,
     /// Why it is not `kvm`.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub acceleration_note: Option<String>,
     /// Why the machine is off, or why it could not be created.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,
     /// One line per warning of the image's verdict, in the language of the request.
     pub warnings: Vec<String>,
@@ -97,6 +108,7 @@ pub struct DropletExtra {
 
 /// Where the serial console is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SerialConsole {
     /// WebSocket path; binary messages are console bytes in both directions.
     pub path: String,
@@ -106,6 +118,7 @@ pub struct SerialConsole {
 
 /// Addresses; both arrays are always there.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Networks {
     /// IPv4.
     pub v4: Vec<NetworkV4>,
@@ -115,12 +128,14 @@ pub struct Networks {
 
 /// An IPv4 address.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NetworkV4 {
     /// Dotted.
     pub ip_address: String,
     /// Dotted.
     pub netmask: String,
     /// Null on private networks.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub gateway: Option<String>,
     /// `public` or `private`.
     #[serde(rename = "type")]
@@ -129,6 +144,7 @@ pub struct NetworkV4 {
 
 /// An IPv6 address.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NetworkV6 {
     /// Address.
     pub ip_address: String,
@@ -143,6 +159,7 @@ pub struct NetworkV6 {
 
 /// `{"droplet": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DropletOne {
     /// The droplet.
     pub droplet: Droplet,
@@ -150,6 +167,7 @@ pub struct DropletOne {
 
 /// `{"droplets": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DropletList {
     /// This page.
     pub droplets: Vec<Droplet>,
@@ -161,6 +179,7 @@ pub struct DropletList {
 
 /// Answer to `POST /v2/droplets`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreateDropletAnswer {
     /// When `name` was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,6 +193,7 @@ pub struct CreateDropletAnswer {
 
 /// Links of a create answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreateLinks {
     /// One per droplet.
     pub actions: Vec<CreatedAction>,
@@ -181,6 +201,7 @@ pub struct CreateLinks {
 
 /// A link to an action.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreatedAction {
     /// The action.
     pub id: Id,
@@ -192,6 +213,18 @@ pub struct CreatedAction {
 
 /// Body of `POST /v2/droplets`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({
+        "name": "web",
+        "image": 1,
+        "region": "hal1",
+        "size": "s-1vcpu-1gb",
+        "ssh_keys": [1],
+        "user_data": "#cloud-config\npackages: [nginx]\n"
+    }))
+)]
 pub struct CreateDroplet {
     /// One machine; exclusive with `names`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,9 +235,11 @@ pub struct CreateDroplet {
         deserialize_with = "null_as_default",
         skip_serializing_if = "Vec::is_empty"
     )]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     pub names: Vec<String>,
     /// Slug; required.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub size: String,
     /// Id; required.
     pub image: IdOrName,
@@ -213,12 +248,14 @@ pub struct CreateDroplet {
     pub region: Option<String>,
     /// Ids or fingerprints.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     pub ssh_keys: Vec<IdOrName>,
     /// cloud-init user data, at most 64 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_data: Option<String>,
     /// Tags.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     pub tags: Vec<String>,
     /// There are no volumes: refused unless empty.
     #[serde(
@@ -226,6 +263,7 @@ pub struct CreateDroplet {
         deserialize_with = "null_as_default",
         skip_serializing_if = "Vec::is_empty"
     )]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     pub volumes: Vec<Value>,
     /// There are no private networks: refused unless empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,6 +272,11 @@ pub struct CreateDroplet {
 
 /// Body of `POST /v2/droplets/{id}/actions`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({"type": "power_on"}))
+)]
 pub struct DropletAction {
     /// For example `power_on`.
     #[serde(rename = "type")]

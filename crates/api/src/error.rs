@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The stable code of an error, by HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorId {
@@ -37,6 +38,7 @@ pub enum ErrorId {
 
 /// The body of every error answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// The stable code.
     pub id: ErrorId,

@@ -7,6 +7,7 @@ use crate::{Id, Links, Meta, Progress, null_as_default};
 
 /// The state that existing clients know. The spelling, capitals included, is theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ImageStatus {
     /// Created; its bytes are not complete yet.
     #[serde(rename = "NEW")]
@@ -24,6 +25,7 @@ pub enum ImageStatus {
 
 /// The finer state of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Bytes are arriving.
@@ -50,6 +52,7 @@ pub enum Stage {
 
 /// One image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Image {
     /// Identifier.
     pub id: Id,
@@ -61,12 +64,14 @@ pub struct Image {
     /// A name of the fixed list, or `Unknown`.
     pub distribution: String,
     /// Always null: private images have no slug.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub slug: Option<String>,
     /// Always false.
     pub public: bool,
     /// Slugs of the regions in which it is available now.
     pub regions: Vec<String>,
     /// RFC 3339, UTC, seconds.
+    #[cfg_attr(feature = "openapi", schema(format = "date-time"))]
     pub created_at: String,
     /// GB, rounded up, that a machine's disk must have at least.
     pub min_disk_size: i64,
@@ -82,27 +87,35 @@ pub struct Image {
     pub error_message: String,
     /// What we add.
     #[serde(rename = "abbild", default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub extra: Option<ImageExtra>,
 }
 
 /// What we add to an image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ImageExtra {
     /// The finer state.
     pub stage: Stage,
     /// How far the stage has come; null where that has no meaning.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub progress: Option<Progress>,
     /// `accepted`, `accepted_with_warnings` or `refused`, once checked.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub verdict: Option<String>,
     /// One line per warning or failure of the verdict, in the language of the request.
     pub findings: Vec<String>,
     /// `sha256:…` of the canonical image.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub digest: Option<String>,
     /// The format that was uploaded, for example `qcow2` or `raw+gzip`.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub format: Option<String>,
     /// Bytes of the virtual disk.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub virtual_size: Option<u64>,
     /// The upload that its bytes come from, while there is one.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub upload: Option<String>,
     /// The URL that its bytes are fetched from, without its query, until the import has ended.
     #[serde(default)]
@@ -113,6 +126,7 @@ pub struct ImageExtra {
 
 /// The state of an image in one region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RegionCopyStatus {
     /// Asked for; waits for the import or for a worker.
@@ -127,19 +141,23 @@ pub enum RegionCopyStatus {
 
 /// An image in one region.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RegionCopy {
     /// The region.
     pub slug: String,
     /// State there.
     pub status: RegionCopyStatus,
     /// While bytes are being copied.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub progress: Option<Progress>,
     /// Why it failed.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,
 }
 
 /// `{"image": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ImageOne {
     /// The image.
     pub image: Image,
@@ -147,6 +165,7 @@ pub struct ImageOne {
 
 /// `{"images": […], "links": …, "meta": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ImageList {
     /// This page.
     pub images: Vec<Image>,
@@ -158,9 +177,23 @@ pub struct ImageList {
 
 /// Body of `POST /v2/images`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({
+        "name": "debian",
+        "upload": "4f5b7c5e-3b0e-4f6c-9a51-5a1c8f0a8a4e",
+        "regions": ["hal1", "nbg1"],
+        "description": "Debian 12 with our agents"
+    }))
+)]
 pub struct CreateImage {
     /// Required.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required, min_length = 1, max_length = 255)
+    )]
     pub name: String,
     /// Id of an upload, complete or not: the import begins when its last byte is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,20 +209,28 @@ pub struct CreateImage {
     pub region: Option<String>,
     /// Several regions at once.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     pub regions: Vec<String>,
     /// A name that is not in the list is taken as `Unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
     /// Free text.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     pub description: String,
     /// Tags.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     pub tags: Vec<String>,
 }
 
 /// Body of `PUT /v2/images/{id}`: only the fields that shall change.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({"name": "debian 12", "description": "with our agents"}))
+)]
 pub struct UpdateImage {
     /// New name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,8 +245,13 @@ pub struct UpdateImage {
 
 /// Body of `POST /v2/images/{id}/actions`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({"type": "transfer", "region": "nbg1"}))
+)]
 pub struct ImageAction {
-    /// `transfer`, which copies the image to a further region.
+    /// `transfer`, which copies the image to a further region, or `convert`, which changes nothing.
     #[serde(rename = "type")]
     pub kind: String,
     /// The target region.
@@ -213,6 +259,7 @@ pub struct ImageAction {
     pub region: Option<String>,
     /// Everything else that was sent.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub other: serde_json::Map<String, Value>,
 }
 

@@ -6,6 +6,7 @@ use crate::{Id, Links, Meta, null_as_default};
 
 /// A public key of the account.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Key {
     /// Identifier.
     pub id: Id,
@@ -19,6 +20,7 @@ pub struct Key {
 
 /// `{"ssh_key": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyOne {
     /// The key.
     pub ssh_key: Key,
@@ -26,6 +28,7 @@ pub struct KeyOne {
 
 /// `{"ssh_keys": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyList {
     /// This page.
     pub ssh_keys: Vec<Key>,
@@ -37,19 +40,41 @@ pub struct KeyList {
 
 /// Body of `POST /v2/account/keys`; both fields are required.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({
+        "name": "laptop",
+        "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKRIfHhx7irOOW813Mw0Ua82TJ/3x74mXrn7VEpnn7wF me@example.org"
+    }))
+)]
 pub struct CreateKey {
     /// For people.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required, min_length = 1, max_length = 255)
+    )]
     pub name: String,
     /// One line in OpenSSH's format.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub public_key: String,
 }
 
 /// Body of `PUT /v2/account/keys/{id}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({"name": "old laptop"}))
+)]
 pub struct UpdateKey {
     /// New name.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(required, min_length = 1, max_length = 255)
+    )]
     pub name: String,
 }

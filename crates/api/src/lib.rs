@@ -45,6 +45,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// A positive identifier, written as a JSON integer and read from an integer or a decimal string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Id(pub i64);
 
@@ -67,6 +68,7 @@ impl<'de> Deserialize<'de> for Id {
 ///
 /// A string of decimal digits counts as a number, because some clients send ids as strings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum IdOrName {
     /// By number.
@@ -111,6 +113,7 @@ impl<'de> Deserialize<'de> for IdOrName {
 
 /// How far a long step has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// Bytes done.
     pub done: u64,

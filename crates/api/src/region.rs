@@ -6,6 +6,7 @@ use crate::{Links, Meta};
 
 /// A place with a store and a hypervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Region {
     /// Short name.
     pub slug: String,
@@ -21,6 +22,7 @@ pub struct Region {
 
 /// `{"regions": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RegionList {
     /// This page.
     pub regions: Vec<Region>,
@@ -32,6 +34,7 @@ pub struct RegionList {
 
 /// A size of machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Size {
     /// Short name.
     pub slug: String,
@@ -57,6 +60,7 @@ pub struct Size {
 
 /// `{"sizes": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SizeList {
     /// This page.
     pub sizes: Vec<Size>,
@@ -68,6 +72,7 @@ pub struct SizeList {
 
 /// Who the token belongs to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Account {
     /// How many machines it may have.
     pub droplet_limit: i64,
@@ -91,6 +96,7 @@ pub struct Account {
 
 /// The team of an account.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Team {
     /// Identifier.
     pub uuid: String,
@@ -100,6 +106,7 @@ pub struct Team {
 
 /// `{"account": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccountOne {
     /// The account.
     pub account: Account,

@@ -9,6 +9,7 @@ use crate::{Id, Links, Meta};
 
 /// A saved state of a droplet or volume, of the original API; never sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Snapshot {
     /// Identifier.
     pub id: Id,
@@ -18,6 +19,7 @@ pub struct Snapshot {
 
 /// A firewall of the original API; never sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Firewall {
     /// Identifier.
     pub id: String,
@@ -27,6 +29,7 @@ pub struct Firewall {
 
 /// `{"snapshots": …}`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SnapshotList {
     /// Always empty.
     pub snapshots: Vec<Snapshot>,
@@ -38,6 +41,7 @@ pub struct SnapshotList {
 
 /// `{"backups": …}`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BackupList {
     /// Always empty.
     pub backups: Vec<Snapshot>,
@@ -49,6 +53,7 @@ pub struct BackupList {
 
 /// `{"kernels": …}`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KernelList {
     /// Always empty: a machine boots the kernel of its image.
     pub kernels: Vec<crate::Kernel>,
@@ -60,6 +65,7 @@ pub struct KernelList {
 
 /// `{"droplets": …}`: those on the same hardware.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NeighborList {
     /// Always empty: which machines share a host is not told.
     pub droplets: Vec<crate::Droplet>,
@@ -71,6 +77,7 @@ pub struct NeighborList {
 
 /// `{"firewalls": …}`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FirewallList {
     /// Always empty.
     pub firewalls: Vec<Firewall>,
@@ -82,6 +89,7 @@ pub struct FirewallList {
 
 /// Something that could be destroyed together with a droplet, of the original API; never sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AssociatedResource {
     /// Identifier.
     pub id: String,
@@ -93,6 +101,7 @@ pub struct AssociatedResource {
 
 /// What can be destroyed together with a droplet: nothing, because nothing else belongs to one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[allow(missing_docs)] // the names say it
 pub struct AssociatedResources {
     pub reserved_ips: Vec<AssociatedResource>,
@@ -104,12 +113,14 @@ pub struct AssociatedResources {
 
 /// How far the destruction of a droplet with everything of it has come.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DestroyStatus {
     /// The droplet.
     pub droplet: DestroyedDroplet,
     /// What went with it.
     pub resources: AssociatedResources,
     /// RFC 3339, UTC; null until the host has let go of the machine.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub completed_at: Option<String>,
     /// How many parts failed.
     pub failures: i64,
@@ -117,13 +128,16 @@ pub struct DestroyStatus {
 
 /// The droplet in a [`DestroyStatus`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DestroyedDroplet {
     /// Identifier.
     pub id: Id,
     /// Name.
     pub name: String,
     /// RFC 3339, UTC; null until the host has let go of the machine.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub destroyed_at: Option<String>,
     /// Why the last attempt failed.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub error_message: Option<String>,
 }

@@ -6,6 +6,7 @@ use crate::{Links, Meta, null_as_default};
 
 /// A tag. Names are compared without regard to case.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Tag {
     /// In the spelling of its first use.
     pub name: String,
@@ -15,16 +16,19 @@ pub struct Tag {
 
 /// How many objects have a tag.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TagCount {
     /// How many.
     pub count: i64,
     /// URL of the one that got it last; empty when there is none.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub last_tagged_uri: String,
 }
 
 /// What has a tag, by kind. Only images and droplets can have one here.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TagResources {
     /// Of all kinds.
     pub count: i64,
@@ -44,6 +48,7 @@ pub struct TagResources {
 
 /// `{"tag": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TagOne {
     /// The tag.
     pub tag: Tag,
@@ -51,6 +56,7 @@ pub struct TagOne {
 
 /// `{"tags": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TagList {
     /// This page.
     pub tags: Vec<Tag>,
@@ -62,22 +68,43 @@ pub struct TagList {
 
 /// Body of `POST /v2/tags`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({"name": "web"}))
+)]
 pub struct CreateTag {
     /// Letters, digits, `_`, `:` and `-`, 1 to 255 of them.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            required,
+            min_length = 1,
+            max_length = 255,
+            pattern = "^[A-Za-z0-9_:-]+$"
+        )
+    )]
     pub name: String,
 }
 
 /// Body of `POST` and `DELETE /v2/tags/{name}/resources`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    schema(example = json!({"resources": [{"resource_id": "1", "resource_type": "image"}]}))
+)]
 pub struct TagTargets {
     /// What gets or loses the tag.
     #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
     pub resources: Vec<TagTarget>,
 }
 
 /// An image or droplet that gets or loses a tag.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TagTarget {
     /// Its id, which clients send as a string.
     pub resource_id: crate::Id,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// can be used and removed on its own. Images with the same content lie in a region's store only
 /// once; `unique_bytes` counts them so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RegionUsage {
     /// The region.
     pub slug: String,
@@ -23,6 +24,7 @@ pub struct RegionUsage {
 
 /// Uploads that have not become an image yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UploadUsage {
     /// How many there are.
     pub count: i64,
@@ -34,6 +36,7 @@ pub struct UploadUsage {
 
 /// Droplets and what they take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DropletUsage {
     /// How many there are, running or not.
     pub count: i64,
@@ -49,6 +52,7 @@ pub struct DropletUsage {
 
 /// What an account uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Images, failed ones and those that are being imported included.
     pub images: i64,
@@ -66,6 +70,7 @@ pub struct Usage {
 
 /// `{"usage": …}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UsageOne {
     /// The usage.
     pub usage: Usage,

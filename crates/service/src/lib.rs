@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, RwLock};
 
 pub use config::Config;
+pub use http::document as openapi;
 pub use start::{Started, new_token, serve};
 
 use db::Db;

@@ -9,7 +9,13 @@ use axum::extract::State;
 use crate::Service;
 use crate::auth::Caller;
 
-/// `GET /v2/account`
+/// Shows the account of the token
+#[utoipa::path(
+    get,
+    path = "/v2/account",
+    tag = "Account",
+    responses((status = 200, description = "The account", body = AccountOne)),
+)]
 pub async fn show(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

@@ -50,7 +50,14 @@ pub fn timestamp(seconds: i64) -> String {
         .to_string()
 }
 
-/// `GET /v2/actions`
+/// Lists all actions of the account, newest first
+#[utoipa::path(
+    get,
+    path = "/v2/actions",
+    tag = "Actions",
+    params(Paging),
+    responses((status = 200, description = "A page of actions", body = ActionList)),
+)]
 pub async fn list(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -59,7 +66,15 @@ pub async fn list(
     page(&service, account.id, Of::Account, &paging).await
 }
 
-/// `GET /v2/images/{id}/actions`
+/// Lists the actions of an image, newest first
+#[utoipa::path(
+    get,
+    path = "/v2/images/{id}/actions",
+    tag = "Image actions",
+    operation_id = "list",
+    params(PathId, Paging),
+    responses((status = 200, description = "A page of actions", body = ActionList)),
+)]
 pub async fn of_image(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -72,7 +87,15 @@ pub async fn of_image(
     page(&service, account.id, Of::Resource("image", id), &paging).await
 }
 
-/// `GET /v2/droplets/{id}/actions`
+/// Lists the actions of a droplet, newest first
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/actions",
+    tag = "Droplet actions",
+    operation_id = "list",
+    params(PathId, Paging),
+    responses((status = 200, description = "A page of actions", body = ActionList)),
+)]
 pub async fn of_droplet(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -104,7 +127,16 @@ async fn page(
     }))
 }
 
-/// `GET /v2/actions/{id}`
+/// Shows an action
+///
+/// Its `completed_at` is null exactly while it is unfinished.
+#[utoipa::path(
+    get,
+    path = "/v2/actions/{id}",
+    tag = "Actions",
+    params(PathId),
+    responses((status = 200, description = "The action", body = ActionOne)),
+)]
 pub async fn show(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -113,7 +145,17 @@ pub async fn show(
     one(&service, account.id, id, None).await
 }
 
-/// `GET /v2/images/{id}/actions/{action}`
+/// Shows an action of an image
+#[utoipa::path(
+    get,
+    path = "/v2/images/{id}/actions/{action}",
+    tag = "Image actions",
+    operation_id = "show",
+    params(
+        ("id" = i64, Path, description = "Its identifier", minimum = 1),
+        ("action" = i64, Path, description = "The action's identifier", minimum = 1)),
+    responses((status = 200, description = "The action", body = ActionOne)),
+)]
 pub async fn of_image_one(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -122,7 +164,17 @@ pub async fn of_image_one(
     of_resource(&service, account.id, "image", &image, &id).await
 }
 
-/// `GET /v2/droplets/{id}/actions/{action}`
+/// Shows an action of a droplet
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/actions/{action}",
+    tag = "Droplet actions",
+    operation_id = "show",
+    params(
+        ("id" = i64, Path, description = "Its identifier", minimum = 1),
+        ("action" = i64, Path, description = "The action's identifier", minimum = 1)),
+    responses((status = 200, description = "The action", body = ActionOne)),
+)]
 pub async fn of_droplet_one(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

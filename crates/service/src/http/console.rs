@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
@@ -20,14 +21,34 @@ use crate::vm::Hypervisor;
 /// The most of a log that one answer carries.
 const MAX_LOG_BYTES: u64 = 16 << 20;
 
-/// `GET /v2/droplets/{id}/console`: binary messages are console bytes, in both directions.
+/// Attaches to the serial console
+///
+/// *Ours.* A WebSocket: binary messages are console bytes, in both directions.
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/console",
+    tag = "Droplets",
+    operation_id = "console",
+    params(
+        PathId,
+        ("connection" = String, Header, description = "`upgrade`"),
+        ("upgrade" = String, Header, description = "`websocket`"),
+        ("sec-websocket-version" = String, Header, description = "`13`"),
+        ("sec-websocket-key" = String, Header, description = "16 random bytes in Base64"),
+    ),
+    responses(
+        (status = 101, description = "The connection is a WebSocket from here on"),
+        (status = 409, description = "The machine is off, or cannot be reached"),
+    ),
+)]
 pub async fn attach(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
     PathId(id): PathId,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> ApiResult<Response> {
     let row = find(&service, account.id, id).await?;
+    let upgrade = upgrade.map_err(|e| ApiError::bad_request(e.body_text()))?;
     let region = service.region(&row.region)?;
     let serial =
         region.hypervisor.console(row.id).await.map_err(|error| {
@@ -72,13 +93,24 @@ async fn bridge(mut socket: WebSocket, mut serial: UnixStream) {
 }
 
 /// How much of a log is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Tail {
     /// Bytes from the end; everything, up to a bound, when absent.
     tail: Option<u64>,
 }
 
-/// `GET /v2/droplets/{id}/console/log`: the bytes that the console printed.
+/// Shows what the console printed
+///
+/// *Ours.* The bytes, control characters included, since the machine was created; at most the last 16 MiB.
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/console/log",
+    tag = "Droplets",
+    operation_id = "console_log",
+    params(PathId, Tail),
+    responses((status = 200, description = "The log", body = String, content_type = "text/plain")),
+)]
 pub async fn log(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

@@ -167,7 +167,20 @@ fn warnings(report: &Report, lang: Lang) -> Vec<String> {
     image_view::sentences(&report.findings, lang, &[Outcome::Warning])
 }
 
-/// `GET /v2/droplets`
+/// Lists the machines
+#[utoipa::path(
+    get,
+    path = "/v2/droplets",
+    tag = "Droplets",
+    params(
+        Paging,
+        Language,
+        ("type" = Option<String>, Query, description = "`droplets`; there are none of any other type"),
+        ("name" = Option<String>, Query, description = "Only those with exactly this name"),
+        ("tag_name" = Option<String>, Query, description = "Only those with this tag"),
+    ),
+    responses((status = 200, description = "A page of machines", body = DropletList)),
+)]
 pub async fn list(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -194,7 +207,14 @@ pub async fn list(
     }))
 }
 
-/// `GET /v2/droplets/{id}`
+/// Shows a machine
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}",
+    tag = "Droplets",
+    params(PathId, Language),
+    responses((status = 200, description = "The machine", body = DropletOne)),
+)]
 pub async fn show(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -206,7 +226,18 @@ pub async fn show(
     Ok(Json(DropletOne { droplet }))
 }
 
-/// `POST /v2/droplets`
+/// Creates one machine or several
+///
+/// `name` makes one and is answered with `droplet`, `names` make several and are answered with
+/// `droplets`. The image must be available in the region, and the size's disk hold it.
+#[utoipa::path(
+    post,
+    path = "/v2/droplets",
+    tag = "Droplets",
+    params(Language),
+    request_body = CreateDroplet,
+    responses((status = 202, description = "What is being created", body = CreateDropletAnswer)),
+)]
 pub async fn create(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -459,7 +490,14 @@ pub async fn insert_action(tx: &mut Tx, row: &DropletRow, kind: &str) -> db::Res
     db::action::insert(tx, &new).await
 }
 
-/// `DELETE /v2/droplets/{id}`
+/// Deletes a machine and its disk
+#[utoipa::path(
+    delete,
+    path = "/v2/droplets/{id}",
+    tag = "Droplets",
+    params(PathId),
+    responses((status = 204, description = "It is gone")),
+)]
 pub async fn delete(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -488,7 +526,17 @@ async fn destroy_row(tx: &mut Tx, row: &DropletRow) -> db::Result<()> {
     Ok(())
 }
 
-/// `DELETE /v2/droplets?tag_name=`: all that have the tag.
+/// Deletes all machines with a tag
+#[utoipa::path(
+    delete,
+    path = "/v2/droplets",
+    tag = "Droplets",
+    params(("tag_name" = String, Query, description = "The tag")),
+    responses(
+        (status = 204, description = "They are gone"),
+        (status = 422, description = "`tag_name` is missing"),
+    ),
+)]
 pub async fn delete_tagged(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -515,7 +563,18 @@ async fn tagged(tx: &mut Tx, account: i64, paging: &Paging) -> ApiResult<Vec<Dro
     }
 }
 
-/// `POST /v2/droplets/{id}/actions`
+/// Turns a machine on or off
+///
+/// `type` is `power_on` or `power_off`.
+#[utoipa::path(
+    post,
+    path = "/v2/droplets/{id}/actions",
+    tag = "Droplet actions",
+    operation_id = "create",
+    params(PathId),
+    request_body = DropletAction,
+    responses((status = 201, description = "The action", body = ActionOne)),
+)]
 pub async fn act(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -534,7 +593,16 @@ pub async fn act(
     Ok((StatusCode::CREATED, Json(ActionOne { action })))
 }
 
-/// `POST /v2/droplets/actions?tag_name=`: the same with all that have the tag.
+/// Turns all machines with a tag on or off
+#[utoipa::path(
+    post,
+    path = "/v2/droplets/actions",
+    tag = "Droplet actions",
+    operation_id = "create_tagged",
+    params(("tag_name" = String, Query, description = "The tag")),
+    request_body = DropletAction,
+    responses((status = 201, description = "One action for each machine", body = ActionsOfMany)),
+)]
 pub async fn act_tagged(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

@@ -4,11 +4,15 @@
 
 use abbild_api::{ErrorBody, ErrorId};
 use axum::Json;
+use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+/// The longest message that is taken over from the framework.
+const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// The header that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -178,7 +182,11 @@ pub async fn finish(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     let status = response.status();
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+    let error = match response.extensions_mut().remove::<ApiError>() {
+        None => foreign(&mut response).await,
+        own => own,
+    };
+    if let Some(error) = error {
         if let Some(cause) = &error.cause {
             tracing::error!(%request_id, %method, path, cause, "a request failed");
         }
@@ -187,10 +195,11 @@ pub async fn finish(request: Request, next: Next) -> Response {
             message: error.message,
             request_id: Some(request_id.clone()),
         });
-        let headers = std::mem::take(response.headers_mut());
+        let mut headers = std::mem::take(response.headers_mut());
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(CONTENT_TYPE);
         response = (error.status, body).into_response();
         response.headers_mut().extend(headers);
-        response.headers_mut().remove(CONTENT_LENGTH);
     }
     // Some clients read a JSON body without a charset as Latin-1.
     if let Some(content_type) = response.headers_mut().get_mut(CONTENT_TYPE)
@@ -203,4 +212,29 @@ pub async fn finish(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// The error in an answer that is none of ours, such as what the framework says of a parameter
+/// that cannot be read.
+async fn foreign(response: &mut Response) -> Option<ApiError> {
+    let status = response.status();
+    let id = match status.as_u16() {
+        404 => return Some(ApiError::not_found()),
+        405 => return Some(ApiError::method_not_allowed()),
+        409 => ErrorId::Conflict,
+        412 => ErrorId::PreconditionFailed,
+        413 => ErrorId::PayloadTooLarge,
+        415 => ErrorId::UnsupportedMediaType,
+        422 => ErrorId::UnprocessableEntity,
+        400..500 => ErrorId::BadRequest,
+        500.. => ErrorId::ServerError,
+        _ => return None,
+    };
+    let body = std::mem::take(response.body_mut());
+    let text = to_bytes(body, MAX_MESSAGE_BYTES).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if id == ErrorId::ServerError {
+        return Some(ApiError::internal(text));
+    }
+    Some(ApiError::new(status, id, text))
 }

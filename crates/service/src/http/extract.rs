@@ -18,8 +18,12 @@ use super::{ApiError, MAX_BODY_BYTES};
 use crate::Service;
 use crate::db::Window;
 
-const DEFAULT_PER_PAGE: i64 = 20;
-const MAX_PER_PAGE: i64 = 200;
+/// Objects on a page when the request does not say.
+pub const DEFAULT_PER_PAGE: i64 = 20;
+/// The most objects on a page.
+pub const MAX_PER_PAGE: i64 = 200;
+/// The highest page that may be asked for.
+pub const MAX_PAGE: i64 = u32::MAX as i64;
 
 /// A JSON body, whatever its content type says.
 #[derive(Debug)]
@@ -167,7 +171,7 @@ impl FromRequestParts<Arc<Service>> for Paging {
             .map_err(|e| ApiError::bad_request(e.body_text()))?;
         for (name, value) in pairs {
             match name.as_str() {
-                "page" => paging.page = number(&name, &value, i64::from(u32::MAX))?,
+                "page" => paging.page = number(&name, &value, MAX_PAGE)?,
                 "per_page" => paging.per_page = number(&name, &value, MAX_PER_PAGE)?,
                 _ => paging.filters.push((name, value)),
             }

@@ -24,7 +24,23 @@ use crate::db::{self, Tx, from_json};
 use crate::import::Checksum;
 use crate::{Service, region};
 
-/// `GET /v2/images`
+/// Lists the images, newest first
+///
+/// There are no public images, so a list of one `type` is empty.
+#[utoipa::path(
+    get,
+    path = "/v2/images",
+    tag = "Images",
+    params(
+        Paging,
+        Language,
+        ("type" = Option<String>, Query, description = "`distribution` or `application`: public images"),
+        ("private" = Option<String>, Query, description = "Changes nothing: all images are private"),
+        ("name" = Option<String>, Query, description = "Only those with exactly this name"),
+        ("tag_name" = Option<String>, Query, description = "Only those with this tag"),
+    ),
+    responses((status = 200, description = "A page of images", body = ImageList)),
+)]
 pub async fn list(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -51,7 +67,17 @@ pub async fn list(
     }))
 }
 
-/// `GET /v2/images/{id}`; a deleted image answers as `deleted` for a while.
+/// Shows an image
+///
+/// A deleted image answers with the status `deleted` for a while, an hour unless the operator decided
+/// otherwise, so that clients that poll it see that it is gone.
+#[utoipa::path(
+    get,
+    path = "/v2/images/{id}",
+    tag = "Images",
+    params(PathId, Language),
+    responses((status = 200, description = "The image", body = ImageOne)),
+)]
 pub async fn show(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -68,7 +94,20 @@ pub async fn show(
     Ok(Json(ImageOne { image }))
 }
 
-/// `GET /v2/images/{id}/report`
+/// Shows what the check found in an image
+///
+/// *Ours.* Every requirement with its outcome, the evidence for it, why it matters, and how to fix it;
+/// and all that is known of the system inside.
+#[utoipa::path(
+    get,
+    path = "/v2/images/{id}/report",
+    tag = "Images",
+    params(PathId, Language),
+    responses(
+        (status = 200, description = "The report", body = Value),
+        (status = 409, description = "The image has not been checked yet"),
+    ),
+)]
 pub async fn report(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -90,7 +129,19 @@ pub async fn live(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> ApiResu
         .ok_or_else(ApiError::not_found)
 }
 
-/// `POST /v2/images`
+/// Makes an image of an upload or of what is at a URL
+///
+/// The upload may be incomplete: the import begins when its last byte is here. The image becomes
+/// available in the first region, and is then copied to the others. *Ours* are `upload`, `regions` and
+/// `checksum`.
+#[utoipa::path(
+    post,
+    path = "/v2/images",
+    tag = "Images",
+    params(Language),
+    request_body = CreateImage,
+    responses((status = 202, description = "The image, which is not available yet", body = ImageOne)),
+)]
 pub async fn create(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -188,7 +239,15 @@ fn known_region(service: &Service, slug: &str) -> ApiResult<()> {
     )))
 }
 
-/// `PUT /v2/images/{id}`
+/// Changes the name, description or distribution of an image
+#[utoipa::path(
+    put,
+    path = "/v2/images/{id}",
+    tag = "Images",
+    params(PathId, Language),
+    request_body = UpdateImage,
+    responses((status = 200, description = "The image", body = ImageOne)),
+)]
 pub async fn update(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -211,7 +270,19 @@ pub async fn update(
     Ok(Json(ImageOne { image }))
 }
 
-/// `DELETE /v2/images/{id}`
+/// Deletes an image from all regions
+///
+/// What is under way for it ends. Machines made from it keep their disks.
+#[utoipa::path(
+    delete,
+    path = "/v2/images/{id}",
+    tag = "Images",
+    params(PathId),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 422, description = "It is deleted already"),
+    ),
+)]
 pub async fn delete(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -246,8 +317,19 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v2/images/{id}/actions`: `transfer` makes the image available in a further region,
-/// `convert` changes nothing.
+/// Copies an image to a further region
+///
+/// `transfer` copies the image to `region`; it stays where it is, too. For a region that has it already
+/// the action is completed at once. `convert` changes nothing, and is completed at once.
+#[utoipa::path(
+    post,
+    path = "/v2/images/{id}/actions",
+    tag = "Image actions",
+    operation_id = "create",
+    params(PathId),
+    request_body = ImageAction,
+    responses((status = 201, description = "The action", body = ActionOne)),
+)]
 pub async fn act(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

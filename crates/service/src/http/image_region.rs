@@ -20,7 +20,24 @@ use crate::{Service, region};
 /// How many machines an error names.
 const NAMED: usize = 5;
 
-/// `DELETE /v2/images/{id}/regions/{slug}`
+/// Takes an image out of a region
+///
+/// *Ours.* The region can be added again at any time. The last region of an image is not removed: delete
+/// the image instead.
+#[utoipa::path(
+    delete,
+    path = "/v2/images/{id}/regions/{slug}",
+    tag = "Images",
+    operation_id = "remove_region",
+    params(
+        ("id" = i64, Path, description = "Its identifier", minimum = 1),
+        ("slug" = String, Path, description = "The region"),
+    ),
+    responses(
+        (status = 204, description = "It is gone from there"),
+        (status = 409, description = "Machines use it there, it is being imported there, or it is nowhere else"),
+    ),
+)]
 pub async fn remove(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

@@ -23,7 +23,14 @@ fn to_api(row: KeyRow) -> Key {
     }
 }
 
-/// `GET /v2/account/keys`
+/// Lists the SSH keys, oldest first
+#[utoipa::path(
+    get,
+    path = "/v2/account/keys",
+    tag = "SSH keys",
+    params(Paging),
+    responses((status = 200, description = "A page of keys", body = KeyList)),
+)]
 pub async fn list(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -38,7 +45,16 @@ pub async fn list(
     }))
 }
 
-/// `POST /v2/account/keys`
+/// Adds an SSH key
+///
+/// The key is refused when the account has it already.
+#[utoipa::path(
+    post,
+    path = "/v2/account/keys",
+    tag = "SSH keys",
+    request_body = CreateKey,
+    responses((status = 201, description = "The key", body = KeyOne)),
+)]
 pub async fn create(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -60,7 +76,14 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(KeyOne { ssh_key: key })))
 }
 
-/// `GET /v2/account/keys/{id or fingerprint}`
+/// Shows an SSH key, by its id or its fingerprint
+#[utoipa::path(
+    get,
+    path = "/v2/account/keys/{which}",
+    tag = "SSH keys",
+    params(Which),
+    responses((status = 200, description = "The key", body = KeyOne)),
+)]
 pub async fn show(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -71,7 +94,15 @@ pub async fn show(
     Ok(Json(KeyOne { ssh_key }))
 }
 
-/// `PUT /v2/account/keys/{id or fingerprint}`
+/// Renames an SSH key
+#[utoipa::path(
+    put,
+    path = "/v2/account/keys/{which}",
+    tag = "SSH keys",
+    params(Which),
+    request_body = UpdateKey,
+    responses((status = 200, description = "The key", body = KeyOne)),
+)]
 pub async fn update(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -88,7 +119,16 @@ pub async fn update(
     Ok(Json(KeyOne { ssh_key }))
 }
 
-/// `DELETE /v2/account/keys/{id or fingerprint}`
+/// Removes an SSH key
+///
+/// Machines that were made with it keep it.
+#[utoipa::path(
+    delete,
+    path = "/v2/account/keys/{which}",
+    tag = "SSH keys",
+    params(Which),
+    responses((status = 204, description = "It is gone")),
+)]
 pub async fn delete(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

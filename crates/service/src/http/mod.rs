@@ -15,6 +15,7 @@ mod image_region;
 mod image_source;
 mod image_view;
 mod key;
+mod openapi;
 mod rate;
 mod region;
 mod related;
@@ -29,8 +30,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, patch, post};
 use tower_http::cors::{Any, CorsLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use error::{ApiError, ApiResult};
 use extract::{BaseUrl, Body, Language, Paging, PathId, Which, checked_name};
@@ -41,62 +44,11 @@ use crate::Service;
 /// Larger than any JSON body that makes sense: user data is at most 64 KiB.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// Every path of the API.
+/// The API: its routes, their description, and what surrounds them.
 pub fn router(service: Arc<Service>) -> Router {
-    Router::new()
-        .route("/v2/account", get(account::show))
-        .route("/v2/account/usage", get(usage::show))
-        .route("/v2/account/keys", get(key::list).post(key::create))
-        .route(
-            "/v2/account/keys/{which}",
-            get(key::show).put(key::update).delete(key::delete),
-        )
-        .route("/v2/regions", get(region::list))
-        .route("/v2/sizes", get(region::sizes))
-        .route("/v2/actions", get(action::list))
-        .route("/v2/actions/{id}", get(action::show))
-        .route("/v2/images", get(image::list).post(image::create))
-        .route(
-            "/v2/images/{id}",
-            get(image::show).put(image::update).delete(image::delete),
-        )
-        .route("/v2/images/{id}/report", get(image::report))
-        .route(
-            "/v2/images/{id}/regions/{slug}",
-            delete(image_region::remove),
-        )
-        .route(
-            "/v2/images/{id}/actions",
-            get(action::of_image).post(image::act),
-        )
-        .route(
-            "/v2/images/{id}/actions/{action}",
-            get(action::of_image_one),
-        )
-        .route(
-            "/v2/droplets",
-            get(droplet::list)
-                .post(droplet::create)
-                .delete(droplet::delete_tagged),
-        )
-        .route("/v2/droplets/actions", post(droplet::act_tagged))
-        .route(
-            "/v2/droplets/{id}",
-            get(droplet::show).delete(droplet::delete),
-        )
-        .route(
-            "/v2/droplets/{id}/actions",
-            get(action::of_droplet).post(droplet::act),
-        )
-        .route(
-            "/v2/droplets/{id}/actions/{action}",
-            get(action::of_droplet_one),
-        )
-        .route("/v2/droplets/{id}/console", get(console::attach))
-        .route("/v2/droplets/{id}/console/log", get(console::log))
-        .merge(related())
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .merge(uploads())
+    let (routes, document) = described();
+    routes
+        .merge(openapi::serve(document))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(from_fn_with_state(service.clone(), idempotency::once))
@@ -107,51 +59,87 @@ pub fn router(service: Arc<Service>) -> Router {
         .with_state(service)
 }
 
+/// The description of the API as JSON.
+pub fn document() -> serde_json::Result<String> {
+    described().1.to_pretty_json()
+}
+
+/// Every route, and the description of all.
+fn described() -> (Router<Arc<Service>>, OpenApi) {
+    let (routes, mut document) = OpenApiRouter::with_openapi(openapi::frame())
+        .merge(routes())
+        .merge(uploads())
+        .split_for_parts();
+    openapi::complete(&mut document);
+    (routes, document)
+}
+
+/// Every path of the API with JSON bodies. Handlers that are not described do not get in.
+fn routes() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::default()
+        .routes(routes!(account::show))
+        .routes(routes!(usage::show))
+        .routes(routes!(key::list, key::create))
+        .routes(routes!(key::show, key::update, key::delete))
+        .routes(routes!(region::list))
+        .routes(routes!(region::sizes))
+        .routes(routes!(action::list))
+        .routes(routes!(action::show))
+        .routes(routes!(image::list, image::create))
+        .routes(routes!(image::show, image::update, image::delete))
+        .routes(routes!(image::report))
+        .routes(routes!(image_region::remove))
+        .routes(routes!(action::of_image, image::act))
+        .routes(routes!(action::of_image_one))
+        .routes(routes!(
+            droplet::list,
+            droplet::create,
+            droplet::delete_tagged
+        ))
+        .routes(routes!(droplet::act_tagged))
+        .routes(routes!(droplet::show, droplet::delete))
+        .routes(routes!(action::of_droplet, droplet::act))
+        .routes(routes!(action::of_droplet_one))
+        .routes(routes!(console::attach))
+        .routes(routes!(console::log))
+        .merge(related())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+}
+
 /// Tags, and what existing clients read beside images and droplets.
-fn related() -> Router<Arc<Service>> {
-    const DESTROY: &str = "/v2/droplets/{id}/destroy_with_associated_resources";
-    Router::new()
-        .route("/v2/droplets/{id}/snapshots", get(related::snapshots_of))
-        .route("/v2/droplets/{id}/backups", get(related::backups_of))
-        .route("/v2/droplets/{id}/kernels", get(related::kernels_of))
-        .route("/v2/droplets/{id}/neighbors", get(related::neighbors_of))
-        .route("/v2/droplets/{id}/firewalls", get(related::firewalls_of))
-        .route(DESTROY, get(related::associated))
-        .route(
-            &format!("{DESTROY}/selective"),
-            delete(related::destroy_selective),
-        )
-        .route(
-            &format!("{DESTROY}/dangerous"),
-            delete(related::destroy_dangerous),
-        )
-        .route(&format!("{DESTROY}/status"), get(related::destroy_status))
-        .route(&format!("{DESTROY}/retry"), post(related::destroy_retry))
-        .route("/v2/tags", get(tag::list).post(tag::create))
-        .route("/v2/tags/{name}", get(tag::show).delete(tag::delete))
-        .route(
-            "/v2/tags/{name}/resources",
-            post(tag::link).delete(tag::unlink),
-        )
-        .route("/v2/snapshots", get(related::snapshots))
-        .route(
-            "/v2/snapshots/{id}",
-            get(related::no_snapshot).delete(related::no_snapshot),
-        )
-        .route("/v2/firewalls", get(related::firewalls))
+fn related() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::default()
+        .routes(routes!(tag::list, tag::create))
+        .routes(routes!(tag::show, tag::delete))
+        .routes(routes!(tag::link, tag::unlink))
+        .routes(routes!(related::snapshots_of))
+        .routes(routes!(related::backups_of))
+        .routes(routes!(related::kernels_of))
+        .routes(routes!(related::neighbors_of))
+        .routes(routes!(related::firewalls_of))
+        .routes(routes!(related::associated))
+        .routes(routes!(related::destroy_selective))
+        .routes(routes!(related::destroy_dangerous))
+        .routes(routes!(related::destroy_status))
+        .routes(routes!(related::destroy_retry))
+        .routes(routes!(related::snapshots))
+        .routes(routes!(
+            related::no_snapshot,
+            related::no_snapshot_to_delete
+        ))
+        .routes(routes!(related::firewalls))
 }
 
 /// Bodies of uploads are streams of any length.
-fn uploads() -> Router<Arc<Service>> {
-    Router::new()
-        .route("/v2/uploads", post(upload::create))
-        .route(
-            "/v2/uploads/{id}",
-            patch(upload::append)
-                .head(upload::head)
-                .delete(upload::delete)
-                .post(upload::overridden),
-        )
+fn uploads() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::default()
+        .routes(routes!(upload::create))
+        .routes(routes!(
+            upload::head,
+            upload::append,
+            upload::delete,
+            upload::overridden
+        ))
         .layer(DefaultBodyLimit::disable())
 }
 

@@ -11,7 +11,14 @@ use crate::Service;
 use crate::auth::Caller;
 use crate::size::SIZES;
 
-/// `GET /v2/regions`
+/// Lists the regions
+#[utoipa::path(
+    get,
+    path = "/v2/regions",
+    tag = "Regions",
+    params(Paging),
+    responses((status = 200, description = "A page of regions", body = RegionList)),
+)]
 pub async fn list(
     State(service): State<Arc<Service>>,
     _: Caller,
@@ -30,7 +37,15 @@ pub async fn list(
     })
 }
 
-/// `GET /v2/sizes`
+/// Lists the sizes of machines
+#[utoipa::path(
+    get,
+    path = "/v2/sizes",
+    tag = "Sizes",
+    operation_id = "list",
+    params(Paging),
+    responses((status = 200, description = "A page of sizes", body = SizeList)),
+)]
 pub async fn sizes(
     State(service): State<Arc<Service>>,
     _: Caller,

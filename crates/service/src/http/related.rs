@@ -28,7 +28,17 @@ async fn exists(service: &Service, account: i64, id: i64) -> ApiResult<()> {
         .ok_or_else(ApiError::not_found)
 }
 
-/// `GET /v2/droplets/{id}/snapshots`
+/// Lists the snapshots of a machine
+///
+/// Always empty: there are none.
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/snapshots",
+    tag = "Droplets",
+    operation_id = "snapshots",
+    params(PathId),
+    responses((status = 200, description = "An empty list", body = SnapshotList)),
+)]
 pub async fn snapshots_of(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -38,7 +48,17 @@ pub async fn snapshots_of(
     Ok(Json(SnapshotList::default()))
 }
 
-/// `GET /v2/droplets/{id}/backups`
+/// Lists the backups of a machine
+///
+/// Always empty: there are none.
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/backups",
+    tag = "Droplets",
+    operation_id = "backups",
+    params(PathId),
+    responses((status = 200, description = "An empty list", body = BackupList)),
+)]
 pub async fn backups_of(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -48,7 +68,17 @@ pub async fn backups_of(
     Ok(Json(BackupList::default()))
 }
 
-/// `GET /v2/droplets/{id}/kernels`
+/// Lists the kernels of a machine
+///
+/// Always empty: a machine boots the kernel of its image.
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/kernels",
+    tag = "Droplets",
+    operation_id = "kernels",
+    params(PathId),
+    responses((status = 200, description = "An empty list", body = KernelList)),
+)]
 pub async fn kernels_of(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -58,7 +88,17 @@ pub async fn kernels_of(
     Ok(Json(KernelList::default()))
 }
 
-/// `GET /v2/droplets/{id}/neighbors`
+/// Lists the neighbors of a machine
+///
+/// Always empty: which machines share a host is not told.
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/neighbors",
+    tag = "Droplets",
+    operation_id = "neighbors",
+    params(PathId),
+    responses((status = 200, description = "An empty list", body = NeighborList)),
+)]
 pub async fn neighbors_of(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -68,7 +108,17 @@ pub async fn neighbors_of(
     Ok(Json(NeighborList::default()))
 }
 
-/// `GET /v2/droplets/{id}/firewalls`
+/// Lists the firewalls of a machine
+///
+/// Always empty: there are none.
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/firewalls",
+    tag = "Droplets",
+    operation_id = "firewalls",
+    params(PathId),
+    responses((status = 200, description = "An empty list", body = FirewallList)),
+)]
 pub async fn firewalls_of(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -78,22 +128,71 @@ pub async fn firewalls_of(
     Ok(Json(FirewallList::default()))
 }
 
-/// `GET /v2/snapshots`
+/// Lists the snapshots of the account
+///
+/// Always empty: there are none.
+#[utoipa::path(
+    get,
+    path = "/v2/snapshots",
+    tag = "Snapshots and firewalls",
+    operation_id = "list_snapshots",
+    responses((status = 200, description = "An empty list", body = SnapshotList)),
+)]
 pub async fn snapshots(_: Caller) -> Json<SnapshotList> {
     Json(SnapshotList::default())
 }
 
-/// `GET` and `DELETE /v2/snapshots/{id}`: there is none.
+/// Shows a snapshot, of which there are none
+#[utoipa::path(
+    get,
+    path = "/v2/snapshots/{id}",
+    tag = "Snapshots and firewalls",
+    operation_id = "show_snapshot",
+    params(("id" = String, Path, description = "Its identifier")),
+    responses((status = 404, description = "There are no snapshots")),
+)]
 pub async fn no_snapshot(_: Caller) -> ApiError {
     ApiError::not_found()
 }
 
-/// `GET /v2/firewalls`
+/// Deletes a snapshot, of which there are none
+#[utoipa::path(
+    delete,
+    path = "/v2/snapshots/{id}",
+    tag = "Snapshots and firewalls",
+    operation_id = "delete_snapshot",
+    params(("id" = String, Path, description = "Its identifier")),
+    responses((status = 404, description = "There are no snapshots")),
+)]
+pub async fn no_snapshot_to_delete(_: Caller) -> ApiError {
+    ApiError::not_found()
+}
+
+/// Lists the firewalls of the account
+///
+/// Always empty: there are none.
+#[utoipa::path(
+    get,
+    path = "/v2/firewalls",
+    tag = "Snapshots and firewalls",
+    operation_id = "list_firewalls",
+    responses((status = 200, description = "An empty list", body = FirewallList)),
+)]
 pub async fn firewalls(_: Caller) -> Json<FirewallList> {
     Json(FirewallList::default())
 }
 
-/// `GET /v2/droplets/{id}/destroy_with_associated_resources`
+/// Lists what would be destroyed together with a machine
+///
+/// Nothing: nothing else belongs to a machine.
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/destroy_with_associated_resources",
+    tag = "Droplets",
+    operation_id = "associated_resources",
+    params(PathId),
+    responses((status = 200, description = "Empty lists", body = AssociatedResources)),
+)]
 pub async fn associated(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -103,7 +202,16 @@ pub async fn associated(
     Ok(Json(AssociatedResources::default()))
 }
 
-/// `DELETE /v2/droplets/{id}/destroy_with_associated_resources/selective`
+/// Destroys a machine with some of what belongs to it
+///
+/// Nothing else belongs to a machine, so this destroys the machine alone.
+#[utoipa::path(
+    delete,
+    path = "/v2/droplets/{id}/destroy_with_associated_resources/selective",
+    tag = "Droplets",
+    params(PathId),
+    responses((status = 202, description = "It is being destroyed")),
+)]
 pub async fn destroy_selective(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -113,8 +221,16 @@ pub async fn destroy_selective(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// `DELETE /v2/droplets/{id}/destroy_with_associated_resources/dangerous`, which wants to be
-/// confirmed by a header.
+/// Destroys a machine with all that belongs to it
+///
+/// Nothing else belongs to a machine, so this destroys the machine alone.
+#[utoipa::path(
+    delete,
+    path = "/v2/droplets/{id}/destroy_with_associated_resources/dangerous",
+    tag = "Droplets",
+    params(PathId, ("x-dangerous" = String, Header, description = "`true`, to confirm it")),
+    responses((status = 202, description = "It is being destroyed")),
+)]
 pub async fn destroy_dangerous(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -130,7 +246,14 @@ pub async fn destroy_dangerous(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// `GET /v2/droplets/{id}/destroy_with_associated_resources/status`
+/// Shows how far the destruction of a machine is
+#[utoipa::path(
+    get,
+    path = "/v2/droplets/{id}/destroy_with_associated_resources/status",
+    tag = "Droplets",
+    params(PathId),
+    responses((status = 200, description = "How far it is", body = DestroyStatus)),
+)]
 pub async fn destroy_status(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -156,8 +279,14 @@ pub async fn destroy_status(
     }))
 }
 
-/// `POST /v2/droplets/{id}/destroy_with_associated_resources/retry`: begins a destruction that
-/// failed once more.
+/// Begins a destruction that failed once more
+#[utoipa::path(
+    post,
+    path = "/v2/droplets/{id}/destroy_with_associated_resources/retry",
+    tag = "Droplets",
+    params(PathId),
+    responses((status = 202, description = "It is being destroyed")),
+)]
 pub async fn destroy_retry(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

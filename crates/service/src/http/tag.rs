@@ -52,7 +52,14 @@ pub async fn filter(service: &Service, account: i64, name: Option<&str>) -> ApiR
     Ok(Some(tag.map_or(0, |tag| tag.id)))
 }
 
-/// `GET /v2/tags`
+/// Lists the tags
+#[utoipa::path(
+    get,
+    path = "/v2/tags",
+    tag = "Tags",
+    params(Paging),
+    responses((status = 200, description = "A page of tags", body = TagList)),
+)]
 pub async fn list(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -65,7 +72,16 @@ pub async fn list(
     Ok(Json(TagList { tags, links, meta }))
 }
 
-/// `POST /v2/tags`; one that is there already is answered as it is.
+/// Makes a tag
+///
+/// One that is there already is answered as it is.
+#[utoipa::path(
+    post,
+    path = "/v2/tags",
+    tag = "Tags",
+    request_body = CreateTag,
+    responses((status = 201, description = "The tag", body = TagOne)),
+)]
 pub async fn create(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -80,7 +96,14 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(TagOne { tag })))
 }
 
-/// `GET /v2/tags/{name}`
+/// Shows a tag and what has it
+#[utoipa::path(
+    get,
+    path = "/v2/tags/{name}",
+    tag = "Tags",
+    params(("name" = String, Path, description = "The tag, in any case")),
+    responses((status = 200, description = "The tag", body = TagOne)),
+)]
 pub async fn show(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -92,7 +115,14 @@ pub async fn show(
     Ok(Json(TagOne { tag }))
 }
 
-/// `DELETE /v2/tags/{name}`: from everything that has it.
+/// Deletes a tag, from everything that has it
+#[utoipa::path(
+    delete,
+    path = "/v2/tags/{name}",
+    tag = "Tags",
+    params(("name" = String, Path, description = "The tag, in any case")),
+    responses((status = 204, description = "It is gone")),
+)]
 pub async fn delete(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -105,7 +135,17 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v2/tags/{name}/resources`. An unknown tag is 404, by which clients know to create it.
+/// Tags images and droplets
+///
+/// All of them or, when one does not exist, none.
+#[utoipa::path(
+    post,
+    path = "/v2/tags/{name}/resources",
+    tag = "Tags",
+    params(("name" = String, Path, description = "The tag, in any case")),
+    request_body = TagTargets,
+    responses((status = 204, description = "They have the tag")),
+)]
 pub async fn link(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -123,7 +163,17 @@ pub async fn link(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /v2/tags/{name}/resources`
+/// Takes a tag from images and droplets
+///
+/// From all of them or, when one does not exist, from none.
+#[utoipa::path(
+    delete,
+    path = "/v2/tags/{name}/resources",
+    tag = "Tags",
+    params(("name" = String, Path, description = "The tag, in any case")),
+    request_body = TagTargets,
+    responses((status = 204, description = "They do not have the tag")),
+)]
 pub async fn unlink(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

@@ -22,6 +22,7 @@ use futures_util::StreamExt;
 use tokio::fs::File;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
+use super::openapi::Binary;
 use super::{ApiError, ApiResult, BaseUrl};
 use crate::Service;
 use crate::auth::Caller;
@@ -64,7 +65,31 @@ pub async fn announce(
     response
 }
 
-/// `POST /v2/uploads`
+/// Begins an upload
+#[utoipa::path(
+    post,
+    path = "/v2/uploads",
+    tag = "Uploads",
+    params(
+        ("tus-resumable" = String, Header, description = "The version of the protocol: `1.0.0`"),
+        ("upload-length" = u64, Header, description = "Bytes in all"),
+        ("upload-metadata" = Option<String>, Header, description = "Kept and given back by `HEAD`"),
+    ),
+    responses(
+        (
+            status = 201,
+            description = "The upload",
+            headers(
+                ("location" = String, description = "Its URL"),
+                ("upload-expires" = String, description = "When it is removed unless continued"),
+                ("tus-resumable" = String, description = "`1.0.0`"),
+            )
+        ),
+        (status = 412, description = "`Tus-Resumable` is missing, or another version"),
+        (status = 413, description = "An upload may not be that long"),
+        (status = 507, description = "The service has no room left"),
+    ),
+)]
 pub async fn create(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -105,7 +130,30 @@ pub async fn create(
     Ok(response)
 }
 
-/// `HEAD /v2/uploads/{id}`: where to continue.
+/// Says where to continue an upload
+#[utoipa::path(
+    head,
+    path = "/v2/uploads/{id}",
+    tag = "Uploads",
+    params(
+        ("id" = String, Path, description = "The upload's identifier"),
+        ("tus-resumable" = String, Header, description = "The version of the protocol: `1.0.0`"),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "How far it is",
+            headers(
+                ("upload-offset" = u64, description = "Bytes that are safe here"),
+                ("upload-length" = u64, description = "Bytes in all"),
+                ("upload-metadata" = String, description = "As it was sent"),
+                ("upload-expires" = String, description = "When it is removed unless continued"),
+                ("tus-resumable" = String, description = "`1.0.0`"),
+            )
+        ),
+        (status = 412, description = "`Tus-Resumable` is missing, or another version"),
+    ),
+)]
 pub async fn head(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -126,7 +174,40 @@ pub async fn head(
     Ok(response)
 }
 
-/// `PATCH /v2/uploads/{id}`: appends.
+/// Appends to an upload
+///
+/// What is acknowledged is on disk.
+#[utoipa::path(
+    patch,
+    path = "/v2/uploads/{id}",
+    tag = "Uploads",
+    params(
+        ("id" = String, Path, description = "The upload's identifier"),
+        ("tus-resumable" = String, Header, description = "The version of the protocol: `1.0.0`"),
+        ("upload-offset" = u64, Header, description = "Bytes that are here: the upload continues there"),
+    ),
+    request_body(
+        content = inline(Binary),
+        content_type = "application/offset+octet-stream",
+        description = "The bytes from `Upload-Offset` on",
+    ),
+    responses(
+        (
+            status = 204,
+            description = "They are safe",
+            headers(
+                ("upload-offset" = u64, description = "Bytes that are safe here"),
+                ("upload-expires" = String, description = "When it is removed unless continued"),
+                ("tus-resumable" = String, description = "`1.0.0`"),
+            )
+        ),
+        (status = 409, description = "`Upload-Offset` is not where the upload continues, or another request is writing"),
+        (status = 412, description = "`Tus-Resumable` is missing, or another version"),
+        (status = 413, description = "The body goes beyond the upload's length"),
+        (status = 415, description = "`Content-Type` is not `application/offset+octet-stream`"),
+        (status = 507, description = "The service has no room left"),
+    ),
+)]
 pub async fn append(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -247,7 +328,23 @@ async fn checkpoint(
     Ok(())
 }
 
-/// `DELETE /v2/uploads/{id}`: gives it up.
+/// Gives an upload up
+///
+/// An image that waits for it fails.
+#[utoipa::path(
+    delete,
+    path = "/v2/uploads/{id}",
+    tag = "Uploads",
+    params(
+        ("id" = String, Path, description = "The upload's identifier"),
+        ("tus-resumable" = String, Header, description = "The version of the protocol: `1.0.0`"),
+    ),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 409, description = "It is being written or imported"),
+        (status = 412, description = "`Tus-Resumable` is missing, or another version"),
+    ),
+)]
 pub async fn delete(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
@@ -264,7 +361,35 @@ pub async fn delete(
     Ok(tus(StatusCode::NO_CONTENT))
 }
 
-/// `POST /v2/uploads/{id}`: for clients behind proxies that know neither `PATCH` nor `DELETE`.
+/// Does what `X-HTTP-Method-Override` says
+///
+/// For clients behind proxies that know neither `PATCH` nor `DELETE`.
+#[utoipa::path(
+    post,
+    path = "/v2/uploads/{id}",
+    tag = "Uploads",
+    params(
+        ("id" = String, Path, description = "The upload's identifier"),
+        ("tus-resumable" = String, Header, description = "The version of the protocol: `1.0.0`"),
+        ("x-http-method-override" = String, Header, description = "`PATCH`, `DELETE` or `HEAD`"),
+        ("upload-offset" = Option<u64>, Header, description = "As for `PATCH`"),
+    ),
+    request_body(
+        content = inline(Binary),
+        content_type = "application/offset+octet-stream",
+        description = "As for `PATCH`",
+    ),
+    responses(
+        (status = 200, description = "As for `HEAD`"),
+        (status = 204, description = "As for `PATCH` and `DELETE`"),
+        (status = 405, description = "The header names no method of uploads"),
+        (status = 409, description = "As for `PATCH` and `DELETE`"),
+        (status = 412, description = "`Tus-Resumable` is missing, or another version"),
+        (status = 413, description = "As for `PATCH`"),
+        (status = 415, description = "As for `PATCH`"),
+        (status = 507, description = "As for `PATCH`"),
+    ),
+)]
 pub async fn overridden(
     state: State<Arc<Service>>,
     caller: Caller,

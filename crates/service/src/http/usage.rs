@@ -12,7 +12,16 @@ use crate::auth::Caller;
 use crate::db::usage::{self, DropletsRow, RegionRow};
 use crate::size::Size;
 
-/// `GET /v2/account/usage`
+/// Shows what the account uses
+///
+/// *Ours.* Images with their stored bytes by region, uploads, and machines.
+#[utoipa::path(
+    get,
+    path = "/v2/account/usage",
+    tag = "Account",
+    operation_id = "usage",
+    responses((status = 200, description = "The usage", body = UsageOne)),
+)]
 pub async fn show(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,

@@ -7,7 +7,7 @@ use crate::service::{Service, body, raw_disk};
 
 /// Makes a second account with a token of its own, as an operator will one day, and returns the
 /// token.
-fn second_account(service: &Service) -> String {
+pub fn second_account(service: &Service) -> String {
     let token = "abb_second";
     let url = format!("sqlite://{}", service.data().join("abbild.db").display());
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -11,6 +11,8 @@ mod fetch_faults;
 mod fetch_web;
 mod idempotency;
 mod images;
+mod isolation;
+mod openapi;
 mod rate;
 mod related;
 mod replays;
