@@ -27,6 +27,7 @@ test: ## Everything that must pass: checks, unit tests, one real guest booted
 	@scripts/setup test
 	$(MAKE) --no-print-directory lint fixtures
 	ABBILD_REQUIRE_FIXTURES=1 cargo nextest run --locked --workspace
+	scripts/with-postgres cargo nextest run --locked -p abbild-service --test it
 	cargo nextest run --locked --manifest-path fuzz/Cargo.toml
 	cargo build --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/e2e/run smoke

@@ -10,6 +10,7 @@ use abbild_guest::Severities;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::db::{Backend, sqlite_url};
 pub use crate::fetch::FetchConfig;
 use crate::vm::qemu::QemuConfig;
 
@@ -24,8 +25,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Base URL under which clients reach the API; from the `Host` header when absent.
     pub public_url: Option<String>,
-    /// Database, uploads, images and machines live below this directory.
+    /// Database, uploads, images and machines live below this directory. One process uses it.
     pub data: PathBuf,
+    /// URL of a PostgreSQL database; an SQLite file in `data` when absent.
+    pub database: Option<String>,
     /// Sizes and times.
     pub limits: Limits,
     /// Imports by URL.
@@ -90,6 +93,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
             data: default_data(),
+            database: None,
             limits: Limits::default(),
             fetch: FetchConfig::default(),
             requirements: Severities::default(),
@@ -185,6 +189,9 @@ impl Config {
             );
         }
         self.fetch.check()?;
+        if let Some(url) = &self.database {
+            Backend::of(url).context("`database`")?;
+        }
         if self.regions.is_empty() {
             bail!("`regions` is empty; name at least one");
         }
@@ -207,6 +214,13 @@ impl Config {
             bail!("`vm.first_address` and `vm.addresses` must stay within 127.0.0.0/8");
         }
         Ok(())
+    }
+
+    /// The URL of the database.
+    pub fn database_url(&self) -> String {
+        self.database
+            .clone()
+            .unwrap_or_else(|| sqlite_url(&self.data.join("abbild.db")))
     }
 
     /// Where the parts of a region lie.

@@ -2,8 +2,9 @@
 //!
 //! A worker claims the oldest ready action of its kind by a lease in the database and renews it
 //! while it works. A job is written so that running it again from the start ends in the same
-//! state; after a crash the lease is released at the next start and the job begins anew. A job
-//! that fails moves its image or droplet, and the action, to the failed state with the reason, in
+//! state; after a crash the lease is released at the next start, or runs out and another process
+//! takes the job, and it begins anew. A process that was only slow notices before it changes
+//! anything (`Service::write_for`). A job that fails moves its image or droplet, and the action, to the failed state with the reason, in
 //! one transaction.
 //!
 //! ```text
@@ -23,6 +24,10 @@ use anyhow::{Context, anyhow, bail};
 use crate::db::action::{ActionRow, MAX_ATTEMPTS};
 use crate::db::{self, droplet, image};
 use crate::{Service, fetch, import, machine, region};
+
+/// How long a worker waits for a job to be announced. The timeout finds what nobody here
+/// announces: jobs whose lease ran out, and those that another process was asked for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a job is given beside its action: where to report progress, and whether to stop.
 #[derive(Debug, Clone, Default)]
@@ -70,8 +75,7 @@ async fn work(service: Arc<Service>, jobs: &'static str) {
         match claim(&service, jobs).await {
             Ok(Some(action)) => execute(&service, action).await,
             Ok(None) => {
-                // The timeout finds jobs whose lease ran out, which nobody announces.
-                let _ = tokio::time::timeout(Duration::from_secs(5), woken).await;
+                let _ = tokio::time::timeout(PATIENCE, woken).await;
             }
             Err(error) => {
                 tracing::error!(%error, "claiming a job failed");
@@ -82,13 +86,22 @@ async fn work(service: Arc<Service>, jobs: &'static str) {
 }
 
 async fn claim(service: &Service, jobs: &str) -> db::Result<Option<ActionRow>> {
+    if !db::action::any_ready(service.db.read(), jobs).await? {
+        return Ok(None);
+    }
+    let (instance, node) = (&service.instance, &service.node);
     let mut tx = service.db.write().await?;
     let action = if jobs == "fetch" {
         let per_account = service.config.fetch.concurrent_per_account;
-        db::action::claim_fetch(&mut tx, &service.instance, per_account).await?
+        db::action::claim_fetch(&mut tx, instance, per_account).await?
     } else {
-        db::action::claim(&mut tx, jobs, &service.instance).await?
+        db::action::claim(&mut tx, jobs, instance, node).await?
     };
+    if let Some(action) = &action
+        && action.resource_type == "droplet"
+    {
+        droplet::settle(&mut tx, action.resource_id, node).await?;
+    }
     tx.commit().await?;
     Ok(action)
 }
@@ -156,11 +169,15 @@ async fn tick(service: Arc<Service>, action: i64, job: JobContext) {
         let renewed = async {
             let mut tx = service.db.write().await?;
             let progress = (now != (0, 0)).then_some(now);
-            db::action::renew(&mut tx, action, &service.instance, progress).await?;
-            tx.commit().await
+            let held = db::action::renew(&mut tx, action, &service.instance, progress).await?;
+            tx.commit().await?;
+            db::Result::Ok(held)
         };
-        if let Err(error) = renewed.await {
-            tracing::error!(action, %error, "renewing a lease failed");
+        match renewed.await {
+            Ok(true) => {}
+            // Deleted meanwhile, or taken over: what the job still did would be in vain.
+            Ok(false) => job.cancel.store(true, Ordering::Relaxed),
+            Err(error) => tracing::error!(action, %error, "renewing a lease failed"),
         }
     }
 }
@@ -168,8 +185,8 @@ async fn tick(service: Arc<Service>, action: i64, job: JobContext) {
 /// Moves everything that a failed job was about to its failed state.
 async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyhow::Result<()> {
     let mut tx = service.db.write().await?;
-    if !db::action::is_open(&mut tx, action.id).await? {
-        // Whoever called it off has moved everything already.
+    if !db::action::is_held(&mut tx, action.id, &service.instance).await? {
+        // Whoever called it off, or took it over, moves everything else.
         return Ok(());
     }
     let id = action.resource_id;

@@ -32,8 +32,8 @@ pub use config::Config;
 pub use http::document as openapi;
 pub use start::{Started, new_token, serve};
 
-use db::Db;
 use db::action::ActionRow;
+use db::{Db, Tx};
 use region::Region;
 use uploads::Uploads;
 
@@ -50,7 +50,9 @@ pub struct Service {
     /// Held for reading from finding an image in a store until a row refers to it, and for writing
     /// while unreferenced images are removed.
     store_guard: RwLock<()>,
-    /// Names this process in leases.
+    /// Names the data directory of this process, and the machines on it, over restarts.
+    node: String,
+    /// Names this run of the process in leases: the node, a slash, and a part of its own.
     instance: String,
     image_jobs: Notify,
     fetch_jobs: Notify,
@@ -66,6 +68,16 @@ impl Service {
             .iter()
             .find(|region| region.slug == slug)
             .ok_or_else(|| anyhow::anyhow!("region `{slug}` is no longer configured"))
+    }
+
+    /// A transaction for a job, which checks that the job is still this process's to do: after a
+    /// long stall another process may have taken it over, or its image was deleted.
+    async fn write_for(&self, action: &ActionRow) -> anyhow::Result<Tx> {
+        let mut tx = self.db.write().await?;
+        if !db::action::is_held(&mut tx, action.id, &self.instance).await? {
+            anyhow::bail!("the job was called off, or taken over by another process");
+        }
+        Ok(tx)
     }
 
     /// What wakes the workers of a kind: `image`, `fetch` or `droplet`.

@@ -99,7 +99,7 @@ async fn finish(
     action: &ActionRow,
     status: DropletStatus,
 ) -> anyhow::Result<()> {
-    let mut tx = service.db.write().await?;
+    let mut tx = service.write_for(action).await?;
     droplet::set_status(&mut tx, action.resource_id, status, None).await?;
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;
@@ -114,7 +114,7 @@ pub async fn destroy(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resu
         .hypervisor
         .delete(row.id)
         .await?;
-    let mut tx = service.db.write().await?;
+    let mut tx = service.write_for(action).await?;
     droplet::left_host(&mut tx, row.id).await?;
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;
@@ -132,7 +132,7 @@ pub async fn watch(service: Arc<Service>) {
 }
 
 async fn look(service: &Service) -> anyhow::Result<()> {
-    for row in droplet::active(service.db.read()).await? {
+    for row in droplet::active(service.db.read(), &service.node).await? {
         let Ok(region) = service.region(&row.region) else {
             continue;
         };

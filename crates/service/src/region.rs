@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use abbild_api::RegionCopyStatus;
 use abbild_convert::{Control, copy_verified};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use tempfile::NamedTempFile;
 
 use crate::db::action::ActionRow;
@@ -61,7 +61,7 @@ pub async fn transfer(
         .context("a transfer names a region")?;
     let target = service.region(target)?;
 
-    let mut tx = service.db.write().await?;
+    let mut tx = service.write_for(action).await?;
     let row = image::get(&mut tx, id).await?;
     image::move_region(&mut tx, id, &target.slug, RegionCopyStatus::Copying, None).await?;
     tx.commit().await?;
@@ -89,11 +89,7 @@ pub async fn transfer(
 /// The file is in the store: the region counts as available, and the action is done.
 async fn publish(service: &Service, action: &ActionRow, region: &str) -> anyhow::Result<()> {
     let id = action.resource_id;
-    let mut tx = service.db.write().await?;
-    // The image was deleted, or the region removed.
-    if !db::action::is_open(&mut tx, action.id).await? {
-        bail!("the copy was called off meanwhile");
-    }
+    let mut tx = service.write_for(action).await?;
     image::move_region(&mut tx, id, region, RegionCopyStatus::Available, None).await?;
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;

@@ -1,16 +1,18 @@
 //! Starting and stopping: what happens before the first request and after the last.
 
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
 use tokio::sync::{Notify, RwLock, oneshot};
 
 use crate::config::{Config, RegionConfig};
-use crate::db::{self, Db, account, action};
+use crate::db::{self, Backend, Db, account, action};
 use crate::region::{self, Region};
 use crate::store::Store;
 use crate::uploads::Uploads;
@@ -80,10 +82,10 @@ pub async fn serve(
 /// When there is no database yet.
 pub async fn new_token(config: &Config) -> anyhow::Result<String> {
     let path = config.data.join("abbild.db");
-    if !path.exists() {
+    if config.database.is_none() && !path.exists() {
         bail!("{} does not exist; start the service once", path.display());
     }
-    let db = Db::open(&path).await?;
+    let db = Db::open(&config.database_url()).await?;
     let mut tx = db.write().await?;
     let Some(account) = account::first(&mut tx).await? else {
         bail!("there is no account yet; start the service once");
@@ -124,13 +126,39 @@ fn restrict(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("restricting access to {}", directory.display()))
 }
 
+/// The name under which the database knows this data directory, whatever process runs on it.
+fn node(data: &Path) -> anyhow::Result<String> {
+    let path = data.join("node");
+    match fs::read_to_string(&path) {
+        Ok(name) if !name.is_empty() => Ok(name),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("reading {}", path.display()))
+        }
+        _ => {
+            let name = uuid::Uuid::new_v4().to_string();
+            let mut file = NamedTempFile::new_in(data)?;
+            file.write_all(name.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&path)
+                .with_context(|| format!("writing {}", path.display()))?;
+            File::open(data)?.sync_all()?;
+            Ok(name)
+        }
+    }
+}
+
 async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
-    let db = Db::open(&config.data.join("abbild.db"))
+    let db = Db::open(&config.database_url())
         .await
         .context("opening the database")?;
     let first_token = first_account(&db).await?;
+    let node = node(&config.data)?;
     let mut tx = db.write().await?;
-    action::release_all(&mut tx).await?;
+    match db.backend() {
+        // Nobody else can hold one: the data directory is locked.
+        Backend::Sqlite => action::release_all(&mut tx).await?,
+        Backend::Postgres => action::release_of_node(&mut tx, &node).await?,
+    }
     db::tag::adopt(&mut tx).await?;
     tx.commit().await?;
 
@@ -149,7 +177,8 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
     }
     let web = fetch::Web::new(&config.fetch)?;
     let service = Service {
-        instance: uuid::Uuid::new_v4().to_string(),
+        instance: format!("{node}/{}", uuid::Uuid::new_v4()),
+        node,
         limiter: http::Limiter::new(&config.limits),
         config,
         db,

@@ -1,9 +1,9 @@
 //! Accounts and their tokens. Of a token only the SHA-256 is kept: it is random, so that no salt
 //! or slow hash is needed.
 
-use sqlx::{FromRow, SqlitePool};
+use sqlx::FromRow;
 
-use super::{Result, Tx, now};
+use super::{Pool, Result, Tx, now};
 
 /// One account.
 #[derive(Debug, Clone, FromRow)]
@@ -19,7 +19,7 @@ pub struct AccountRow {
 }
 
 /// The account that a token belongs to.
-pub async fn by_token(db: &SqlitePool, sha256: &str) -> Result<Option<AccountRow>> {
+pub async fn by_token(db: &Pool, sha256: &str) -> Result<Option<AccountRow>> {
     sqlx::query_as(
         "SELECT a.id, a.uuid, a.name, a.email FROM accounts a \
          JOIN tokens t ON t.account_id = a.id WHERE t.sha256 = $1",

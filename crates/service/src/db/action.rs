@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use abbild_api::ActionStatus;
-use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
+use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Result, Tx, Window, from_word, now, placeholders};
+use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders};
 
 /// Seconds for which a worker holds a job before it must renew.
 pub const LEASE_SECONDS: i64 = 30;
@@ -77,7 +77,7 @@ pub enum Of<'a> {
 
 /// One page, newest first, and the total.
 pub async fn list(
-    db: &SqlitePool,
+    db: &Pool,
     account: i64,
     of: Of<'_>,
     window: Window,
@@ -111,7 +111,7 @@ pub async fn list(
 }
 
 /// By id.
-pub async fn find(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> Result<Option<ActionRow>> {
+pub async fn find(db: impl Executor<'_>, account: i64, id: i64) -> Result<Option<ActionRow>> {
     sqlx::query_as("SELECT * FROM actions WHERE account_id = $1 AND id = $2")
         .bind(account)
         .bind(id)
@@ -121,7 +121,7 @@ pub async fn find(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> Result<
 
 /// The unfinished actions of an image or droplet.
 pub async fn open(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     resource_type: &str,
     resource: i64,
 ) -> Result<Vec<ActionRow>> {
@@ -137,7 +137,7 @@ pub async fn open(
 
 /// The unfinished actions of each of these images or droplets.
 pub async fn open_of_many(
-    db: &SqlitePool,
+    db: &Pool,
     resource_type: &str,
     ids: &[i64],
 ) -> Result<HashMap<i64, Vec<ActionRow>>> {
@@ -160,19 +160,9 @@ pub async fn open_of_many(
     Ok(found)
 }
 
-/// Whether an action is still unfinished: who works on it may have been overtaken by somebody who
-/// called it off.
-pub async fn is_open(tx: &mut Tx, id: i64) -> Result<bool> {
-    sqlx::query_scalar("SELECT COUNT(*) FROM actions WHERE id = $1 AND status = 'in-progress'")
-        .bind(id)
-        .fetch_one(&mut **tx)
-        .await
-        .map(|count: i64| count == 1)
-}
-
 /// The newest action of `kind` of an image or droplet.
 pub async fn last(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     resource_type: &str,
     resource: i64,
     kind: &str,
@@ -220,18 +210,26 @@ pub async fn make_ready(tx: &mut Tx, image: i64, kind: &str) -> Result<()> {
 
 /// Takes the oldest job of `resource_type` that nobody holds. The jobs of one image or machine
 /// are carried out in the order in which they were asked for.
-pub async fn claim(tx: &mut Tx, resource_type: &str, owner: &str) -> Result<Option<ActionRow>> {
+pub async fn claim(
+    tx: &mut Tx,
+    resource_type: &str,
+    owner: &str,
+    node: &str,
+) -> Result<Option<ActionRow>> {
     sqlx::query_as(
         "UPDATE actions SET lease_owner = $1, lease_until = $2, attempts = attempts + 1 \
          WHERE id = (SELECT a.id FROM actions a WHERE a.status = 'in-progress' AND a.ready = 1 \
          AND a.lease_until < $3 AND a.resource_type = $4 AND NOT EXISTS (SELECT 1 FROM actions b \
          WHERE b.resource_type = $4 AND b.resource_id = a.resource_id AND b.id < a.id \
-         AND b.status = 'in-progress' AND b.ready <> 0) ORDER BY a.id LIMIT 1) RETURNING *",
+         AND b.status = 'in-progress' AND b.ready <> 0) \
+         AND ($4 <> 'droplet' OR EXISTS (SELECT 1 FROM droplets d WHERE d.id = a.resource_id \
+         AND (d.node IS NULL OR d.node = $5))) ORDER BY a.id LIMIT 1) RETURNING *",
     )
     .bind(owner)
     .bind(now() + LEASE_SECONDS)
     .bind(now())
     .bind(resource_type)
+    .bind(node)
     .fetch_optional(&mut **tx)
     .await
 }
@@ -295,10 +293,47 @@ pub async fn pass_on(tx: &mut Tx, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Renews a lease and records how far the job is.
-pub async fn renew(tx: &mut Tx, id: i64, owner: &str, progress: Option<(i64, i64)>) -> Result<()> {
+/// Whether a job for the workers of a kind could be claimed, as far as one can see without the
+/// write lock.
+pub async fn any_ready(db: &Pool, jobs: &str) -> Result<bool> {
+    let (resource_type, ready) = match jobs {
+        "fetch" => ("image", FETCH_WORKER),
+        jobs => (jobs, WORKER),
+    };
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT id FROM actions WHERE status = 'in-progress' AND ready = $1 AND lease_until < $2 \
+         AND resource_type = $3 LIMIT 1",
+    )
+    .bind(ready)
+    .bind(now())
+    .bind(resource_type)
+    .fetch_optional(db)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// Whether `owner` still has the job: nobody called it off, and nobody took it over.
+pub async fn is_held(tx: &mut Tx, id: i64, owner: &str) -> Result<bool> {
+    let held: Option<i64> = sqlx::query_scalar(
+        "SELECT id FROM actions WHERE id = $1 AND lease_owner = $2 AND status = 'in-progress'",
+    )
+    .bind(id)
+    .bind(owner)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// Renews a lease and records how far the job is. Returns false when the job is no longer
+/// `owner`'s.
+pub async fn renew(
+    tx: &mut Tx,
+    id: i64,
+    owner: &str,
+    progress: Option<(i64, i64)>,
+) -> Result<bool> {
     let (done, total) = progress.unzip();
-    sqlx::query(
+    let done = sqlx::query(
         "UPDATE actions SET lease_until = $1, progress_done = $2, progress_total = $3 \
          WHERE id = $4 AND lease_owner = $5 AND status = 'in-progress'",
     )
@@ -307,6 +342,17 @@ pub async fn renew(tx: &mut Tx, id: i64, owner: &str, progress: Option<(i64, i64
     .bind(total)
     .bind(id)
     .bind(owner)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives back the jobs of an earlier process on the data directory `node`.
+pub async fn release_of_node(tx: &mut Tx, node: &str) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions SET lease_until = 0 WHERE status = 'in-progress' AND lease_owner LIKE $1",
+    )
+    .bind(format!("{node}/%"))
     .execute(&mut **tx)
     .await?;
     Ok(())

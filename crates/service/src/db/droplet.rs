@@ -1,10 +1,10 @@
 //! Droplets: the machines that customers made.
 
 use abbild_api::DropletStatus;
-use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::image::Filter;
-use super::{Result, Tx, Window, from_word, now, word};
+use super::{Executor, Pool, Result, Tx, Window, from_word, now, word};
 
 /// One machine.
 #[derive(Debug, Clone, FromRow)]
@@ -52,7 +52,7 @@ pub struct NewDroplet<'a> {
 
 /// One page of the machines with a name or a tag, or of all, newest first, and the total.
 pub async fn list(
-    db: &SqlitePool,
+    db: &Pool,
     account: i64,
     filter: Filter<'_>,
     window: Window,
@@ -92,11 +92,7 @@ pub async fn tagged(tx: &mut Tx, account: i64, tag: i64) -> Result<Vec<DropletRo
 }
 
 /// By id, unless deleted.
-pub async fn find(
-    db: impl SqliteExecutor<'_>,
-    account: i64,
-    id: i64,
-) -> Result<Option<DropletRow>> {
+pub async fn find(db: impl Executor<'_>, account: i64, id: i64) -> Result<Option<DropletRow>> {
     sqlx::query_as(
         "SELECT * FROM droplets WHERE account_id = $1 AND id = $2 AND deleted_at IS NULL",
     )
@@ -108,7 +104,7 @@ pub async fn find(
 
 /// By id, if its owner deleted it.
 pub async fn find_deleted(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     account: i64,
     id: i64,
 ) -> Result<Option<DropletRow>> {
@@ -122,18 +118,32 @@ pub async fn find_deleted(
 }
 
 /// By id, for the job that works on it.
-pub async fn get(db: &SqlitePool, id: i64) -> Result<DropletRow> {
+pub async fn get(db: &Pool, id: i64) -> Result<DropletRow> {
     sqlx::query_as("SELECT * FROM droplets WHERE id = $1")
         .bind(id)
         .fetch_one(db)
         .await
 }
 
-/// Machines that should be running.
-pub async fn active(db: &SqlitePool) -> Result<Vec<DropletRow>> {
-    sqlx::query_as("SELECT * FROM droplets WHERE status = 'active' AND deleted_at IS NULL")
-        .fetch_all(db)
-        .await
+/// Machines of a node that should be running.
+pub async fn active(db: &Pool, node: &str) -> Result<Vec<DropletRow>> {
+    sqlx::query_as(
+        "SELECT * FROM droplets WHERE status = 'active' AND deleted_at IS NULL \
+         AND (node IS NULL OR node = $1)",
+    )
+    .bind(node)
+    .fetch_all(db)
+    .await
+}
+
+/// A machine without a place stays on `node` from now on.
+pub async fn settle(tx: &mut Tx, id: i64, node: &str) -> Result<()> {
+    sqlx::query("UPDATE droplets SET node = $1 WHERE id = $2 AND node IS NULL")
+        .bind(node)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// Machines in `region` whose disk lies on an image.

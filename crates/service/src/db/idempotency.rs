@@ -146,7 +146,9 @@ mod tests {
 
     async fn database() -> (tempfile::TempDir, Db, i64) {
         let directory = tempfile::tempdir().unwrap();
-        let db = Db::open(&directory.path().join("test.db")).await.unwrap();
+        let db = Db::open(&crate::db::sqlite_url(&directory.path().join("test.db")))
+            .await
+            .unwrap();
         let mut tx = db.write().await.unwrap();
         let account = account::insert(&mut tx, "a", "a@b").await.unwrap();
         tx.commit().await.unwrap();

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use abbild_api::{RegionCopyStatus, Stage};
-use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
+use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Result, Tx, Window, from_word, now, placeholders, word};
+use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, word};
 
 /// One image.
 #[derive(Debug, Clone, FromRow)]
@@ -85,7 +85,7 @@ pub struct Filter<'a> {
 
 /// One page, newest first, and the total. Deleted images are not listed, failed ones are.
 pub async fn list(
-    db: &SqlitePool,
+    db: &Pool,
     account: i64,
     filter: Filter<'_>,
     window: Window,
@@ -115,7 +115,7 @@ pub async fn list(
 }
 
 /// By id, deleted ones included.
-pub async fn find(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> Result<Option<ImageRow>> {
+pub async fn find(db: impl Executor<'_>, account: i64, id: i64) -> Result<Option<ImageRow>> {
     sqlx::query_as("SELECT * FROM images WHERE account_id = $1 AND id = $2")
         .bind(account)
         .bind(id)
@@ -123,17 +123,22 @@ pub async fn find(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> Result<
         .await
 }
 
-/// By id, with the write lock held.
-pub async fn get(tx: &mut Tx, id: i64) -> Result<ImageRow> {
+/// By id, for the job that works on it.
+pub async fn by_id(db: impl Executor<'_>, id: i64) -> Result<ImageRow> {
     sqlx::query_as("SELECT * FROM images WHERE id = $1")
         .bind(id)
-        .fetch_one(&mut **tx)
+        .fetch_one(db)
         .await
 }
 
+/// By id, with the write lock held.
+pub async fn get(tx: &mut Tx, id: i64) -> Result<ImageRow> {
+    by_id(&mut **tx, id).await
+}
+
 /// The regions that were asked for, in that order.
-pub async fn regions(db: &SqlitePool, id: i64) -> Result<Vec<ImageRegionRow>> {
-    sqlx::query_as("SELECT * FROM image_regions WHERE image_id = $1 ORDER BY rowid")
+pub async fn regions(db: &Pool, id: i64) -> Result<Vec<ImageRegionRow>> {
+    sqlx::query_as("SELECT * FROM image_regions WHERE image_id = $1 ORDER BY position, region")
         .bind(id)
         .fetch_all(db)
         .await
@@ -278,7 +283,9 @@ pub async fn set_region(
     reason: Option<&str>,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO image_regions (image_id, region, status, reason) VALUES ($1, $2, $3, $4) \
+        "INSERT INTO image_regions (image_id, region, status, reason, position) \
+         VALUES ($1, $2, $3, $4, \
+         (SELECT COALESCE(MAX(position), 0) + 1 FROM image_regions WHERE image_id = $1)) \
          ON CONFLICT (image_id, region) DO UPDATE SET status = excluded.status, \
          reason = excluded.reason",
     )
@@ -292,16 +299,13 @@ pub async fn set_region(
 }
 
 /// The regions of each of these images, in the order in which they were asked for.
-pub async fn regions_of_many(
-    db: &SqlitePool,
-    ids: &[i64],
-) -> Result<HashMap<i64, Vec<ImageRegionRow>>> {
+pub async fn regions_of_many(db: &Pool, ids: &[i64]) -> Result<HashMap<i64, Vec<ImageRegionRow>>> {
     let mut found: HashMap<i64, Vec<ImageRegionRow>> = HashMap::new();
     if ids.is_empty() {
         return Ok(found);
     }
     let text = format!(
-        "SELECT * FROM image_regions WHERE image_id IN ({}) ORDER BY rowid",
+        "SELECT * FROM image_regions WHERE image_id IN ({}) ORDER BY position, region",
         placeholders(1, ids.len())
     );
     let mut query = sqlx::query_as::<_, ImageRegionRow>(AssertSqlSafe(text));
@@ -315,11 +319,7 @@ pub async fn regions_of_many(
 }
 
 /// These images, deleted ones included, by id.
-pub async fn find_many(
-    db: &SqlitePool,
-    account: i64,
-    ids: &[i64],
-) -> Result<HashMap<i64, ImageRow>> {
+pub async fn find_many(db: &Pool, account: i64, ids: &[i64]) -> Result<HashMap<i64, ImageRow>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -376,14 +376,15 @@ pub async fn remove_region(tx: &mut Tx, id: i64, region: &str) -> Result<()> {
 
 /// Whether anything in `region` still needs the canonical image `digest`: an image that is, or is
 /// about to be, available there, or a machine whose disk lies on it.
-pub async fn is_needed(db: &SqlitePool, region: &str, digest: &str) -> Result<bool> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM images i JOIN image_regions r ON r.image_id = i.id \
-         WHERE i.digest = $1 AND r.region = $2 AND i.deleted_at IS NULL AND r.status <> 'failed') \
-         OR EXISTS (SELECT 1 FROM droplets WHERE digest = $1 AND region = $2 AND on_host = 1)",
+pub async fn is_needed(db: &Pool, region: &str, digest: &str) -> Result<bool> {
+    let uses: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM images i JOIN image_regions r ON r.image_id = i.id \
+         WHERE i.digest = $1 AND r.region = $2 AND i.deleted_at IS NULL AND r.status <> 'failed' \
+         UNION ALL SELECT 1 FROM droplets WHERE digest = $1 AND region = $2 AND on_host = 1) AS uses",
     )
     .bind(digest)
     .bind(region)
     .fetch_one(db)
-    .await
+    .await?;
+    Ok(uses > 0)
 }

@@ -1,9 +1,9 @@
 //! SSH public keys.
 
 use abbild_api::IdOrName;
-use sqlx::{FromRow, SqlitePool};
+use sqlx::FromRow;
 
-use super::{Result, Tx, Window};
+use super::{Pool, Result, Tx, Window};
 
 /// One key.
 #[derive(Debug, Clone, FromRow)]
@@ -19,7 +19,7 @@ pub struct KeyRow {
 }
 
 /// One page, and the total.
-pub async fn list(db: &SqlitePool, account: i64, window: Window) -> Result<(Vec<KeyRow>, i64)> {
+pub async fn list(db: &Pool, account: i64, window: Window) -> Result<(Vec<KeyRow>, i64)> {
     let rows = sqlx::query_as(
         "SELECT id, name, fingerprint, public_key FROM ssh_keys WHERE account_id = $1 \
          ORDER BY id LIMIT $2 OFFSET $3",
@@ -37,7 +37,7 @@ pub async fn list(db: &SqlitePool, account: i64, window: Window) -> Result<(Vec<
 }
 
 /// By id or fingerprint.
-pub async fn find(db: &SqlitePool, account: i64, which: &IdOrName) -> Result<Option<KeyRow>> {
+pub async fn find(db: &Pool, account: i64, which: &IdOrName) -> Result<Option<KeyRow>> {
     let (id, fingerprint) = match which {
         IdOrName::Id(id) => (*id, ""),
         IdOrName::Name(fingerprint) => (0, fingerprint.as_str()),

@@ -1,8 +1,13 @@
 //! The database: one file per table, and the two ways in.
 //!
-//! Reads go through a pool. Everything that changes something goes through [`Db::write`], which
-//! begins an immediate transaction, so that a state is read and moved in one step and nothing is
-//! half done after a crash. Every query that serves a customer names the account.
+//! It is SQLite in a file, or PostgreSQL. Both are spoken to through sqlx's `Any` driver with the
+//! same SQL: `$1` placeholders, integers and texts only, truth as 0 and 1. The schema is written
+//! once as well ([`migrate`]).
+//!
+//! Reads go through a pool. Everything that changes something goes through [`Db::write`], whose
+//! transaction holds the write lock from its beginning, so that a state is read and moved in one
+//! step and nothing is half done after a crash. Every query that serves a customer names the
+//! account.
 
 pub mod account;
 pub mod action;
@@ -11,6 +16,7 @@ pub mod fetch;
 pub mod idempotency;
 pub mod image;
 pub mod key;
+mod migrate;
 pub mod tag;
 pub mod upload;
 pub mod usage;
@@ -18,59 +24,128 @@ pub mod usage;
 use std::path::Path;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+pub use sqlx::AnyExecutor as Executor;
+pub use sqlx::AnyPool as Pool;
+use sqlx::any::AnyPoolOptions;
+use sqlx::{Any, AnyConnection, Transaction};
 
 /// A result of the database.
 pub type Result<T> = std::result::Result<T, sqlx::Error>;
 
 /// A transaction that holds the write lock.
-pub type Tx = Transaction<'static, Sqlite>;
+pub type Tx = Transaction<'static, Any>;
+
+/// How long to wait for a connection, and for the write lock.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What every connection to SQLite is told. An answer given is on disk: WAL alone would only
+/// promise consistency, so every commit is synced.
+const SQLITE_SESSION: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+    PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 10000;";
+
+/// What every session of PostgreSQL is told. A process that hangs in a transaction holds the
+/// write lock, so it may not do so for long.
+const POSTGRES_SESSION: &str = "SET synchronous_commit = on; SET lock_timeout = '10s'; \
+    SET idle_in_transaction_session_timeout = '30s';";
+
+/// Takes PostgreSQL's write lock of Abbild until the end of the transaction. The number is
+/// arbitrary, and the same in all versions. The type `void` is none that `Any` knows.
+const POSTGRES_WRITE_LOCK: &str = "SELECT CAST(pg_advisory_xact_lock(4702394921) AS TEXT)";
+
+/// Which database is behind the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// A file that one process uses.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
 
 /// A handle to the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Db {
-    pool: SqlitePool,
+    pool: Pool,
+    backend: Backend,
 }
 
 impl Db {
-    /// Opens or creates the database at `path` and brings its schema up to date.
+    /// Opens the database at `url`, `sqlite:` or `postgres:`, and brings its schema up to date.
     ///
     /// # Errors
-    /// When the file cannot be used or a migration fails.
-    pub async fn open(path: &Path) -> anyhow::Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // An answer given is on disk: WAL alone would only promise consistency.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(8)
-            .connect_with(options)
+    /// When it cannot be reached or used, or a migration fails.
+    pub async fn open(url: &str) -> anyhow::Result<Self> {
+        sqlx::any::install_default_drivers();
+        let backend = Backend::of(url)?;
+        let session = match backend {
+            Backend::Sqlite => SQLITE_SESSION,
+            Backend::Postgres => POSTGRES_SESSION,
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(PATIENCE)
+            .after_connect(move |connection: &mut AnyConnection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(session).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .connect(url)
             .await?;
-        sqlx::migrate!("src/db/migrations").run(&pool).await?;
-        Ok(Self { pool })
+        migrate::up(&pool, backend).await?;
+        Ok(Self { pool, backend })
+    }
+
+    /// Which database this is.
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// The pool, for reads.
-    pub fn read(&self) -> &SqlitePool {
+    pub fn read(&self) -> &Pool {
         &self.pool
     }
 
-    /// A transaction that already holds the write lock.
+    /// A transaction that already holds the write lock. There is one writer at a time, on either
+    /// database and over all processes.
     ///
     /// # Errors
-    /// When the lock cannot be had within ten seconds.
+    /// When the lock cannot be had within ten seconds, or the database is away.
     pub async fn write(&self) -> Result<Tx> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut tx = match self.backend {
+            Backend::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            Backend::Postgres => {
+                let mut tx = self.pool.begin().await?;
+                sqlx::query(POSTGRES_WRITE_LOCK).execute(&mut *tx).await?;
+                tx
+            }
+        };
         idempotency::mark(&mut tx).await?;
         Ok(tx)
     }
+}
+
+impl Backend {
+    /// By the scheme of a URL.
+    ///
+    /// # Errors
+    /// When it is neither of the two.
+    pub fn of(url: &str) -> anyhow::Result<Self> {
+        match url.split_once(':') {
+            Some(("sqlite", _)) => Ok(Self::Sqlite),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
+            _ => anyhow::bail!("a database is `sqlite:PATH` or `postgres://…`"),
+        }
+    }
+}
+
+/// The URL of the SQLite file at `path`, which is made if need be.
+pub fn sqlite_url(path: &Path) -> String {
+    let path = path.as_os_str().as_encoded_bytes();
+    let path = percent_encode(path, NON_ALPHANUMERIC);
+    format!("sqlite://{path}?mode=rwc")
 }
 
 /// Seconds since 1970, UTC.

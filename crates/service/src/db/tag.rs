@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
+use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Result, Tx, Window, from_json, now, placeholders};
+use super::{Executor, Pool, Result, Tx, Window, from_json, now, placeholders};
 
 /// What can have tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct UseRow {
 }
 
 /// One page by name, and the total.
-pub async fn list(db: &SqlitePool, account: i64, window: Window) -> Result<(Vec<TagRow>, i64)> {
+pub async fn list(db: &Pool, account: i64, window: Window) -> Result<(Vec<TagRow>, i64)> {
     let rows = sqlx::query_as(
         "SELECT id, name FROM tags WHERE account_id = $1 ORDER BY LOWER(name) LIMIT $2 OFFSET $3",
     )
@@ -70,7 +70,7 @@ pub async fn list(db: &SqlitePool, account: i64, window: Window) -> Result<(Vec<
 }
 
 /// By name, in any spelling.
-pub async fn find(db: impl SqliteExecutor<'_>, account: i64, name: &str) -> Result<Option<TagRow>> {
+pub async fn find(db: impl Executor<'_>, account: i64, name: &str) -> Result<Option<TagRow>> {
     sqlx::query_as("SELECT id, name FROM tags WHERE account_id = $1 AND LOWER(name) = LOWER($2)")
         .bind(account)
         .bind(name)
@@ -94,7 +94,7 @@ pub async fn ensure(tx: &mut Tx, account: i64, name: &str) -> Result<TagRow> {
 }
 
 /// How often each of these tags is used.
-pub async fn uses(db: &SqlitePool, tags: &[i64]) -> Result<Vec<UseRow>> {
+pub async fn uses(db: &Pool, tags: &[i64]) -> Result<Vec<UseRow>> {
     if tags.is_empty() {
         return Ok(Vec::new());
     }
@@ -113,11 +113,7 @@ pub async fn uses(db: &SqlitePool, tags: &[i64]) -> Result<Vec<UseRow>> {
 }
 
 /// The tags of each of these objects, in the order in which they got them.
-pub async fn of_many(
-    db: &SqlitePool,
-    kind: Kind,
-    ids: &[i64],
-) -> Result<HashMap<i64, Vec<String>>> {
+pub async fn of_many(db: &Pool, kind: Kind, ids: &[i64]) -> Result<HashMap<i64, Vec<String>>> {
     let mut found: HashMap<i64, Vec<String>> = HashMap::new();
     if ids.is_empty() {
         return Ok(found);

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, FromRow, SqliteExecutor, SqlitePool};
+use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Result, Tx, now, placeholders};
+use super::{Executor, Pool, Result, Tx, now, placeholders};
 
 /// One upload.
 #[derive(Debug, Clone, FromRow)]
@@ -29,11 +29,7 @@ impl UploadRow {
 }
 
 /// By id. What the service fetches itself is no upload for its owner.
-pub async fn find(
-    db: impl SqliteExecutor<'_>,
-    account: i64,
-    id: &str,
-) -> Result<Option<UploadRow>> {
+pub async fn find(db: impl Executor<'_>, account: i64, id: &str) -> Result<Option<UploadRow>> {
     sqlx::query_as(
         "SELECT id, length_bytes, received_bytes, metadata, updated_at FROM uploads \
          WHERE account_id = $1 AND id = $2 \
@@ -46,7 +42,7 @@ pub async fn find(
 }
 
 /// These uploads, by id; none that the service fetches itself.
-pub async fn find_many(db: &SqlitePool, ids: &[String]) -> Result<HashMap<String, UploadRow>> {
+pub async fn find_many(db: &Pool, ids: &[String]) -> Result<HashMap<String, UploadRow>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -107,14 +103,14 @@ pub async fn delete(tx: &mut Tx, id: &str) -> Result<()> {
 }
 
 /// Ids of all uploads.
-pub async fn all_ids(db: &SqlitePool) -> Result<Vec<String>> {
+pub async fn all_ids(db: &Pool) -> Result<Vec<String>> {
     sqlx::query_scalar("SELECT id FROM uploads")
         .fetch_all(db)
         .await
 }
 
 /// Uploads without their last byte that nobody has continued since `before`.
-pub async fn idle_since(db: &SqlitePool, before: i64) -> Result<Vec<String>> {
+pub async fn idle_since(db: &Pool, before: i64) -> Result<Vec<String>> {
     sqlx::query_scalar(
         "SELECT u.id FROM uploads u WHERE u.updated_at < $1 AND NOT EXISTS \
          (SELECT 1 FROM images i WHERE i.upload_id = u.id AND i.stage <> 'receiving') \

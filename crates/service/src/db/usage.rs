@@ -1,8 +1,8 @@
 //! What an account uses, counted where it is kept.
 
-use sqlx::{FromRow, SqlitePool};
+use sqlx::FromRow;
 
-use super::Result;
+use super::{Pool, Result};
 
 /// Images and bytes of an account in one region.
 #[derive(Debug, Clone, FromRow)]
@@ -31,7 +31,7 @@ pub struct DropletsRow {
 }
 
 /// By region.
-pub async fn regions(db: &SqlitePool, account: i64) -> Result<Vec<RegionRow>> {
+pub async fn regions(db: &Pool, account: i64) -> Result<Vec<RegionRow>> {
     sqlx::query_as(
         "SELECT region, CAST(SUM(images) AS BIGINT) AS images, \
          CAST(SUM(images * bytes) AS BIGINT) AS stored_bytes, \
@@ -48,7 +48,7 @@ pub async fn regions(db: &SqlitePool, account: i64) -> Result<Vec<RegionRow>> {
 }
 
 /// Images that are not deleted.
-pub async fn images(db: &SqlitePool, account: i64) -> Result<i64> {
+pub async fn images(db: &Pool, account: i64) -> Result<i64> {
     sqlx::query_scalar("SELECT COUNT(*) FROM images WHERE account_id = $1 AND deleted_at IS NULL")
         .bind(account)
         .fetch_one(db)
@@ -56,7 +56,7 @@ pub async fn images(db: &SqlitePool, account: i64) -> Result<i64> {
 }
 
 /// Uploads: how many, bytes received, bytes announced.
-pub async fn uploads(db: &SqlitePool, account: i64) -> Result<(i64, i64, i64)> {
+pub async fn uploads(db: &Pool, account: i64) -> Result<(i64, i64, i64)> {
     sqlx::query_as(
         "SELECT COUNT(*), CAST(COALESCE(SUM(received_bytes), 0) AS BIGINT), \
          CAST(COALESCE(SUM(length_bytes), 0) AS BIGINT) FROM uploads WHERE account_id = $1",
@@ -67,7 +67,7 @@ pub async fn uploads(db: &SqlitePool, account: i64) -> Result<(i64, i64, i64)> {
 }
 
 /// Droplets that are not deleted.
-pub async fn droplets(db: &SqlitePool, account: i64) -> Result<Vec<DropletsRow>> {
+pub async fn droplets(db: &Pool, account: i64) -> Result<Vec<DropletsRow>> {
     sqlx::query_as(
         "SELECT region, size, status, COUNT(*) AS count FROM droplets \
          WHERE account_id = $1 AND deleted_at IS NULL GROUP BY region, size, status",

@@ -77,7 +77,7 @@ pub async fn once(State(service): State<Arc<Service>>, request: Request, next: N
 
 async fn handle(service: Arc<Service>, request: Request, next: Next) -> ApiResult<Response> {
     let (mut parts, body) = request.into_parts();
-    let key = key(&parts.headers)?;
+    let key = key(&parts.headers);
     let Ok(Caller(account)) = Caller::from_request_parts(&mut parts, &service).await else {
         // Whatever is wrong, the handler says it better.
         return Ok(next.run(Request::from_parts(parts, body)).await);
@@ -90,6 +90,8 @@ async fn handle(service: Arc<Service>, request: Request, next: Next) -> ApiResul
             .map_err(|_| too_large_or_broken_off())?;
         (content.clone(), Body::from(content))
     };
+    // Only now: an answer before the body was read costs the client its connection.
+    let key = key?;
     let digest = digest(&parts, &content);
     let attempt = match begin(&service, account.id, &key, &digest).await? {
         Begun::Now(attempt) => attempt,

@@ -11,11 +11,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::Value;
-use sqlx::SqliteExecutor;
 
 use super::image_source::Source;
 use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name, image_view};
 use crate::auth::Caller;
+use crate::db::Executor;
 use crate::db::action::{ActionRow, NewAction};
 use crate::db::image::{self, Filter, ImageRow, NewImage};
 use crate::db::tag::{self, Kind};
@@ -122,7 +122,7 @@ pub async fn report(
 }
 
 /// An image that its owner has not deleted.
-pub async fn live(db: impl SqliteExecutor<'_>, account: i64, id: i64) -> ApiResult<ImageRow> {
+pub async fn live(db: impl Executor<'_>, account: i64, id: i64) -> ApiResult<ImageRow> {
     image::find(db, account, id)
         .await?
         .filter(|row| row.deleted_at.is_none())

@@ -44,9 +44,7 @@ pub async fn run(
     job: &JobContext,
 ) -> anyhow::Result<()> {
     let id = action.resource_id;
-    let mut tx = service.db.write().await?;
-    let row = image::get(&mut tx, id).await?;
-    tx.commit().await?;
+    let row = image::by_id(service.db.read(), id).await?;
     let upload = row.upload_id.context("the image has no upload")?;
     let region = service.region(
         action
@@ -56,12 +54,12 @@ pub async fn run(
     )?;
 
     if let Some(checksum) = row.checksum {
-        verify(service, id, job, &upload, &checksum).await?;
+        verify(service, action, job, &upload, &checksum).await?;
     }
     let staging = Staging::new(service, id);
-    let source = unpack(service, id, job, &upload, &staging).await?;
-    let disk = check(service, id, job, source).await?;
-    let (file, encoded) = encode(service, id, job, region, disk).await?;
+    let source = unpack(service, action, job, &upload, &staging).await?;
+    let disk = check(service, action, job, source).await?;
+    let (file, encoded) = encode(service, action, job, region, disk).await?;
     publish(service, action, region, file, &encoded).await?;
     drop(staging);
     service.uploads.remove_file(&upload)?;
@@ -99,12 +97,12 @@ impl Drop for Staging {
 
 async fn verify(
     service: &Service,
-    id: i64,
+    action: &ActionRow,
     job: &JobContext,
     upload: &str,
     checksum: &str,
 ) -> anyhow::Result<()> {
-    enter(service, id, job, Stage::Verifying).await?;
+    enter(service, action, job, Stage::Verifying).await?;
     let checksum: Checksum = checksum.parse().map_err(anyhow::Error::msg)?;
     let path = service.uploads.path(upload);
     let job = job.clone();
@@ -113,7 +111,7 @@ async fn verify(
 
 async fn unpack(
     service: &Service,
-    id: i64,
+    action: &ActionRow,
     job: &JobContext,
     upload: &str,
     staging: &Staging,
@@ -133,7 +131,7 @@ async fn unpack(
     let Some(compression) = compression else {
         return Ok(source);
     };
-    enter(service, id, job, Stage::Unpacking).await?;
+    enter(service, action, job, Stage::Unpacking).await?;
     source.container.layers = vec![compression.to_string()];
     let (from, to) = (source.path.clone(), staging.0.clone());
     let limit = service.config.limits.max_virtual_size;
@@ -144,11 +142,11 @@ async fn unpack(
 
 async fn check(
     service: &Service,
-    id: i64,
+    action: &ActionRow,
     job: &JobContext,
     source: Source,
 ) -> anyhow::Result<Arc<steps::FileImage>> {
-    enter(service, id, job, Stage::Checking).await?;
+    enter(service, action, job, Stage::Checking).await?;
     let context = CheckContext {
         container: source.container,
         limits: Limits {
@@ -160,10 +158,10 @@ async fn check(
     let path = source.path;
     let Checked { report, disk } = blocking(move || steps::check(&path, context)).await?;
     let container = &report.facts.container;
-    let mut tx = service.db.write().await?;
+    let mut tx = service.write_for(action).await?;
     image::set_report(
         &mut tx,
-        id,
+        action.resource_id,
         &format_name(container),
         container.virtual_size.map(sql_size),
         &db::to_json(&report),
@@ -205,14 +203,14 @@ fn refusal(report: &Report) -> String {
 
 async fn encode(
     service: &Service,
-    id: i64,
+    action: &ActionRow,
     job: &JobContext,
     region: &Region,
     disk: Arc<steps::FileImage>,
 ) -> anyhow::Result<(NamedTempFile, Encoded)> {
-    enter(service, id, job, Stage::Encoding).await?;
+    enter(service, action, job, Stage::Encoding).await?;
     tracing::debug!(
-        image.id = id,
+        image.id = action.resource_id,
         virtual_size_bytes = disk.virtual_size(),
         "encoding"
     );
@@ -233,7 +231,7 @@ async fn publish(
     encoded: &Encoded,
 ) -> anyhow::Result<()> {
     let id = action.resource_id;
-    let mut tx = service.db.write().await?;
+    let mut tx = service.write_for(action).await?;
     if !image::set_stage(&mut tx, id, Stage::Storing).await? {
         bail!("the image was deleted meanwhile");
     }
@@ -246,7 +244,7 @@ async fn publish(
         .commit(file, &digest)
         .context("storing the image")?;
 
-    let mut tx = service.db.write().await?;
+    let mut tx = service.write_for(action).await?;
     let row = image::get(&mut tx, id).await?;
     if row.deleted_at.is_some() {
         bail!("the image was deleted meanwhile");
@@ -265,10 +263,15 @@ async fn publish(
 }
 
 /// Begins a stage, unless the image was deleted.
-async fn enter(service: &Service, id: i64, job: &JobContext, stage: Stage) -> anyhow::Result<()> {
+async fn enter(
+    service: &Service,
+    action: &ActionRow,
+    job: &JobContext,
+    stage: Stage,
+) -> anyhow::Result<()> {
     job.reset();
-    let mut tx = service.db.write().await?;
-    if !image::set_stage(&mut tx, id, stage).await? {
+    let mut tx = service.write_for(action).await?;
+    if !image::set_stage(&mut tx, action.resource_id, stage).await? {
         bail!("the image was deleted meanwhile");
     }
     tx.commit().await?;

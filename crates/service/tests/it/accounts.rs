@@ -9,10 +9,11 @@ use crate::service::{Service, body, raw_disk};
 /// token.
 pub fn second_account(service: &Service) -> String {
     let token = "abb_second";
-    let url = format!("sqlite://{}", service.data().join("abbild.db").display());
+    let url = service.database_url();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        sqlx::any::install_default_drivers();
+        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
         sqlx::query(
             "INSERT INTO accounts (uuid, name, email, created_at) VALUES ('2', 'b', 'b@c', 0)",
         )

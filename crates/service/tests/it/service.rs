@@ -1,4 +1,6 @@
-//! A service of its own for each test, on a free port and in a temporary directory.
+//! A service of its own for each test, on a free port and in a temporary directory. Its database
+//! is a file there, or one of its own on the PostgreSQL server that `ABBILD_TEST_POSTGRES` names
+//! (see `scripts/with-postgres`).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ pub struct Service {
     pub directory: TempDir,
     pub url: String,
     pub token: String,
+    /// URL of its database on the PostgreSQL server, if there is one.
+    database: Option<String>,
     agent: Agent,
     settings: String,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -48,6 +52,9 @@ impl Service {
             directory: tempfile::tempdir().unwrap(),
             url: String::new(),
             token: String::new(),
+            database: std::env::var("ABBILD_TEST_POSTGRES")
+                .ok()
+                .map(|server| create_database(&server)),
             agent: Agent::config_builder()
                 .http_status_as_error(false)
                 .build()
@@ -68,6 +75,7 @@ impl Service {
             config.limits.requests_per_minute = 0;
         }
         config.data = self.data();
+        config.database.clone_from(&self.database);
         // Tests run beside each other, and none may depend on an address that another has.
         config.vm.first_address = Ipv4Addr::new(127, 90, rand::random(), 2);
         config.vm.addresses = 200;
@@ -101,6 +109,12 @@ impl Service {
             let _ = stop.send(());
             thread.join().unwrap();
         }
+    }
+
+    pub fn database_url(&self) -> String {
+        self.database
+            .clone()
+            .unwrap_or_else(|| format!("sqlite://{}", self.data().join("abbild.db").display()))
     }
 
     pub fn data(&self) -> PathBuf {
@@ -197,10 +211,13 @@ impl Service {
 
     /// Bytes that the database counts for all uploads.
     pub fn received(&self) -> i64 {
-        let url = format!("sqlite://{}", self.data().join("abbild.db").display());
+        let url = self.database_url();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-            let sum = sqlx::query_scalar("SELECT COALESCE(SUM(received_bytes), 0) FROM uploads");
+            sqlx::any::install_default_drivers();
+            let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+            let sum = sqlx::query_scalar(
+                "SELECT CAST(COALESCE(SUM(received_bytes), 0) AS BIGINT) FROM uploads",
+            );
             let sum = sum.fetch_one(&pool).await.unwrap();
             pool.close().await;
             sum
@@ -213,9 +230,34 @@ impl Service {
     }
 }
 
+/// Makes an empty database on a PostgreSQL server, and returns its URL.
+fn create_database(server: &str) -> String {
+    use sqlx::{AssertSqlSafe, Connection};
+    let name = format!("test_{:032x}", rand::random::<u128>());
+    let url = |database: &str| {
+        let (host, query) = server.split_once('?').unwrap();
+        format!("{host}/{database}?{query}")
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut admin = sqlx::PgConnection::connect(&url("postgres")).await.unwrap();
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::query(create).execute(&mut admin).await.unwrap();
+    });
+    url(&name)
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
         self.stop();
+        // Machines outlive the service, but not the test.
+        for region in ["hal1", "nbg1"] {
+            let machines = std::fs::read_dir(self.data().join("regions").join(region).join("vms"));
+            for machine in machines.into_iter().flatten().flatten() {
+                if let Ok(pid) = std::fs::read_to_string(machine.path().join("qemu.pid")) {
+                    let _ = std::process::Command::new("kill").arg(pid.trim()).status();
+                }
+            }
+        }
     }
 }
 

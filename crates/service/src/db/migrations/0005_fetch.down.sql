@@ -1,0 +1,2 @@
+DROP TABLE fetches;
+ALTER TABLE images DROP COLUMN checksum;
