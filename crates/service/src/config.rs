@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use abbild_guest::Severities;
 use anyhow::{Context, bail};
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::db::{Backend, sqlite_url};
@@ -29,6 +30,11 @@ pub struct Config {
     pub data: PathBuf,
     /// URL of a PostgreSQL database; an SQLite file in `data` when absent.
     pub database: Option<String>,
+    /// Networks of the proxies that stand before the service: from these alone the header
+    /// `forwarded_header` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they say who the client is.
+    pub forwarded_header: ForwardedHeader,
     /// Sizes and times.
     pub limits: Limits,
     /// Imports by URL.
@@ -39,6 +45,27 @@ pub struct Config {
     pub regions: Vec<RegionConfig>,
     /// Machines.
     pub vm: VmConfig,
+}
+
+/// A header in which proxies say who the client is. Only one is read: a proxy that writes one of
+/// them passes the other on as the client sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, which nearly every proxy writes.
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
 }
 
 /// Sizes and times.
@@ -94,6 +121,8 @@ impl Default for Config {
             public_url: None,
             data: default_data(),
             database: None,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             limits: Limits::default(),
             fetch: FetchConfig::default(),
             requirements: Severities::default(),

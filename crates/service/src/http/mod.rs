@@ -16,6 +16,7 @@ mod image_source;
 mod image_view;
 mod key;
 mod openapi;
+mod peer;
 mod rate;
 mod region;
 mod related;

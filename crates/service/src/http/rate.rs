@@ -11,15 +11,16 @@
 //! address, so neither guessing tokens nor inventing them gives anybody further requests.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::ApiError;
+use super::peer::Peer;
 use crate::auth::{self, Caller};
 use crate::config::Limits;
 use crate::{Service, db};
@@ -221,11 +222,8 @@ async fn who(service: &Arc<Service>, request: Request) -> Result<(Client, Reques
     let client = match client {
         Some(client) => client,
         None => {
-            let ConnectInfo(connection) = parts
-                .extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .ok_or_else(|| ApiError::internal("the address of the connection is not known"))?;
-            Client::at(connection.ip())
+            let Peer(address) = Peer::from_request_parts(&mut parts, service).await?;
+            Client::at(address)
         }
     };
     Ok((client, Request::from_parts(parts, body)))

@@ -71,3 +71,22 @@ fn beyond_the_limit_a_request_is_refused_until_the_window_ends() {
     let refused = service.send("GET", "/v2/account", &origin, b"");
     assert_eq!(refused.headers()["access-control-allow-origin"], "*");
 }
+
+#[test]
+fn behind_a_trusted_proxy_each_client_is_counted_for_itself() {
+    let limits = "[limits]\nrequests_per_hour = 100\nrequests_per_minute = 50";
+    let proxied = Service::start_with(&format!("trusted_proxies = [\"127.0.0.1/32\"]\n{limits}"));
+    let direct = Service::start_with(limits);
+    let ask = |service: &Service, client: &str| {
+        let headers = [("authorization", "Basic x"), ("x-forwarded-for", client)];
+        number(
+            &service.send("GET", "/v2/account", &headers, b""),
+            "ratelimit-remaining",
+        )
+    };
+    assert_eq!(ask(&proxied, "192.0.2.1"), 99);
+    assert_eq!(ask(&proxied, "192.0.2.2"), 99);
+    assert_eq!(ask(&proxied, "192.0.2.2, 192.0.2.1"), 98);
+    assert_eq!(ask(&direct, "192.0.2.1"), 99);
+    assert_eq!(ask(&direct, "192.0.2.2"), 98);
+}
