@@ -55,6 +55,7 @@ fn run(session: &Session, command: &Command) -> anyhow::Result<ExitCode> {
         Command::Usage => commands::usage::run(session),
         Command::Vm(command) => commands::vm::run(session, command),
         Command::Serve(args) => commands::serve::run(args),
+        Command::Config(command) => commands::config::run(session, command),
         Command::Admin(command) => commands::admin::run(session, command),
     }
 }

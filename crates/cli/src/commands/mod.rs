@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod check;
+pub mod config;
 pub mod convert;
 pub mod image;
 pub mod key;

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use abbild_service::config::Loaded;
 use abbild_service::{Config, Started};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,17 +46,28 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration file, and what the command line changes in it.
+/// The configuration in force.
+///
+/// # Errors
+/// With everything that is wrong with it.
 pub fn config(args: &ServeArgs) -> anyhow::Result<Config> {
-    let mut config = Config::load(args.config.as_deref())?;
+    Ok(load(args)?.config)
+}
+
+/// The configuration file, and what the environment and the command line change in it.
+///
+/// # Errors
+/// With everything that is wrong with it.
+pub fn load(args: &ServeArgs) -> anyhow::Result<Loaded> {
+    let mut arguments = Vec::new();
     if let Some(data) = &args.data {
-        config.data.clone_from(data);
+        let data = data.to_str().context("`--data` is no Unicode text")?;
+        arguments.push(("--data", "data", data.to_owned()));
     }
     if let Some(listen) = args.listen {
-        config.listen = listen;
+        arguments.push(("--listen", "listen", listen.to_string()));
     }
-    config.check()?;
-    Ok(config)
+    Config::load(args.config.as_deref(), arguments)
 }
 
 /// The runtime of the service.

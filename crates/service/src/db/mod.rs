@@ -24,6 +24,7 @@ pub mod usage;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,7 +79,7 @@ impl Db {
     /// When it cannot be reached or used, or a migration fails.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
         sqlx::any::install_default_drivers();
-        let backend = Backend::of(url)?;
+        let backend = Backend::of(url).context("a database is `sqlite:PATH` or `postgres://…`")?;
         let session = match backend {
             Backend::Sqlite => SQLITE_SESSION,
             Backend::Postgres => POSTGRES_SESSION,
@@ -128,15 +129,12 @@ impl Db {
 }
 
 impl Backend {
-    /// By the scheme of a URL.
-    ///
-    /// # Errors
-    /// When it is neither of the two.
-    pub fn of(url: &str) -> anyhow::Result<Self> {
+    /// By the scheme of a URL; `None` when it is neither of the two.
+    pub fn of(url: &str) -> Option<Self> {
         match url.split_once(':') {
-            Some(("sqlite", _)) => Ok(Self::Sqlite),
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
-            _ => anyhow::bail!("a database is `sqlite:PATH` or `postgres://…`"),
+            Some(("sqlite", _)) => Some(Self::Sqlite),
+            Some(("postgres" | "postgresql", _)) => Some(Self::Postgres),
+            _ => None,
         }
     }
 }

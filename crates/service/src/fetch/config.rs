@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::config::Issues;
 
 /// How imports by URL are fetched.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FetchConfig {
     /// Whether images may be imported by URL at all.
@@ -60,23 +61,27 @@ impl Default for FetchConfig {
 
 impl FetchConfig {
     /// What TOML's types cannot say.
-    ///
-    /// # Errors
-    /// With the setting that is wrong.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if self.concurrent == 0 || self.concurrent_per_account == 0 {
-            bail!(
-                "`fetch.concurrent` and `fetch.concurrent_per_account` must be at least 1; \
-                 `fetch.enabled = false` switches imports by URL off"
-            );
+    pub fn check(&self, issues: &mut Issues) {
+        let counts = [
+            ("concurrent", self.concurrent.into()),
+            ("concurrent_per_account", self.concurrent_per_account.into()),
+            ("connect_seconds", self.connect_seconds),
+            ("stall_seconds", self.stall_seconds),
+            ("hours", self.hours.into()),
+        ];
+        for (name, value) in counts {
+            issues.require(value > 0, format!("fetch.{name}"), || {
+                format!(
+                    "`fetch.{name}` must be at least 1; `fetch.enabled = false` switches imports by URL off"
+                )
+            });
         }
-        if self.connect_seconds == 0 || self.stall_seconds == 0 || self.hours == 0 {
-            bail!("`fetch.connect_seconds`, `stall_seconds` and `hours` must be at least 1");
+        let proxy = self.proxy.as_ref().map(reqwest::Proxy::all);
+        if let Some(Err(error)) = proxy {
+            issues.require(false, "fetch.proxy", || {
+                format!("`fetch.proxy` is not the URL of a proxy: {error}")
+            });
         }
-        if let Some(proxy) = &self.proxy {
-            reqwest::Proxy::all(proxy).context("`fetch.proxy` is not the URL of a proxy")?;
-        }
-        Ok(())
     }
 
     /// Whether `port` may be connected to.
@@ -126,14 +131,24 @@ impl std::fmt::Display for Ports {
     }
 }
 
+impl Serialize for Ports {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(text: &str) -> anyhow::Result<FetchConfig> {
         let config: FetchConfig = toml::from_str(text)?;
-        config.check()?;
-        Ok(config)
+        let mut issues = Issues::default();
+        config.check(&mut issues);
+        match issues.0.pop() {
+            Some(issue) => anyhow::bail!("{}", issue.message),
+            None => Ok(config),
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Service {
             config.limits.requests_per_minute = 0;
         }
         config.data = self.data();
-        config.database.clone_from(&self.database);
+        config.database = self.database.clone().map(Into::into);
         // Tests run beside each other, and none may depend on an address that another has.
         config.vm.first_address = Ipv4Addr::new(127, 90, rand::random(), 2);
         config.vm.addresses = 200;

@@ -1,15 +1,31 @@
 //! The configuration: one TOML file, every value with a default that works on one machine.
 //!
 //! `abbild.example.toml` explains each setting. Unknown keys are errors, so that a misspelt one is
-//! found at start and not by its absence.
+//! found at start and not by its absence. Variables of the environment override the file, options
+//! of the command line both ([`Sources`]); everything that is wrong is said at once, with its line
+//! ([`Mistakes`]). A new setting is a field below, a check in [`Config::issues`] where its type
+//! says too little, and a paragraph in the example file; the rest follows.
+
+mod bytes;
+mod document;
+mod load;
+mod mistake;
+mod secret;
+mod show;
+#[cfg(test)]
+mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use abbild_guest::Severities;
-use anyhow::{Context, bail};
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+pub use bytes::parse_bytes;
+pub use load::{Loaded, Sources};
+pub use mistake::{Issue, Issues, Mistake, Mistakes, Origin};
+pub use secret::Secret;
 
 use crate::db::{Backend, sqlite_url};
 pub use crate::fetch::FetchConfig;
@@ -19,7 +35,7 @@ use crate::vm::qemu::QemuConfig;
 pub const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 107_374_182_400;
 
 /// Everything an operator can set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where the API listens. Plain HTTP, hence loopback by default.
@@ -29,7 +45,7 @@ pub struct Config {
     /// Database, uploads, images and machines live below this directory. One process uses it.
     pub data: PathBuf,
     /// URL of a PostgreSQL database; an SQLite file in `data` when absent.
-    pub database: Option<String>,
+    pub database: Option<Secret>,
     /// Networks of the proxies that stand before the service: from these alone the header
     /// `forwarded_header` is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -49,7 +65,7 @@ pub struct Config {
 
 /// A header in which proxies say who the client is. Only one is read: a proxy that writes one of
 /// them passes the other on as the client sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`, which nearly every proxy writes.
@@ -69,12 +85,14 @@ impl ForwardedHeader {
 }
 
 /// Sizes and times.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Largest virtual disk in bytes; also bounds what a compressed upload may unpack to.
+    #[serde(deserialize_with = "bytes::deserialize")]
     pub max_virtual_size: u64,
     /// Largest upload in bytes.
+    #[serde(deserialize_with = "bytes::deserialize")]
     pub max_upload_size: u64,
     /// Machines that an account may have.
     pub droplets_per_account: u32,
@@ -89,7 +107,7 @@ pub struct Limits {
 }
 
 /// One region.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegionConfig {
     /// Short name in the API.
@@ -101,7 +119,7 @@ pub struct RegionConfig {
 }
 
 /// Machines.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VmConfig {
     /// First loopback address that is given to a machine.
@@ -179,6 +197,16 @@ impl Default for VmConfig {
 }
 
 impl VmConfig {
+    fn check(&self, issues: &mut Issues) {
+        let first = u32::from(self.first_address);
+        let last = first.checked_add(self.addresses.saturating_sub(1));
+        let inside =
+            self.addresses > 0 && last.is_some_and(|last| first >> 24 == 127 && last >> 24 == 127);
+        issues.require(inside, "vm.first_address", || {
+            "`vm.first_address` and `vm.addresses` must stay within 127.0.0.0/8".to_owned()
+        });
+    }
+
     /// What the QEMU driver needs to know.
     pub fn qemu_config(&self) -> QemuConfig {
         QemuConfig {
@@ -189,67 +217,63 @@ impl VmConfig {
 }
 
 impl Config {
-    /// Reads `path`, or takes the defaults without one.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or with the line and key that is wrong.
-    pub fn load(path: Option<&Path>) -> anyhow::Result<Self> {
-        let config = match path {
-            None => Self::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("reading {}", path.display()))?;
-                toml::from_str(&text).with_context(|| format!("parsing {}", path.display()))?
-            }
-        };
-        config.check()?;
-        Ok(config)
-    }
-
     /// What TOML's types cannot say.
     ///
     /// # Errors
-    /// With the setting that is wrong.
-    pub fn check(&self) -> anyhow::Result<()> {
-        if !self.listen.ip().is_loopback() {
-            bail!(
+    /// With every setting that is wrong.
+    pub fn check(&self) -> Result<(), Mistakes> {
+        let issues = self.issues();
+        if issues.is_empty() {
+            return Ok(());
+        }
+        let mistakes = issues.into_iter().map(|issue| Mistake {
+            origin: None,
+            message: issue.message,
+        });
+        Err(Mistakes(mistakes.collect()))
+    }
+
+    /// Every setting whose value has the right type and is wrong all the same.
+    pub fn issues(&self) -> Vec<Issue> {
+        let mut issues = Issues::default();
+        issues.require(self.listen.ip().is_loopback(), "listen", || {
+            format!(
                 "`listen = \"{}\"` would serve plain HTTP to the network; listen on 127.0.0.1 and put a TLS proxy before it",
                 self.listen
-            );
-        }
-        self.fetch.check()?;
+            )
+        });
         if let Some(url) = &self.database {
-            Backend::of(url).context("`database`")?;
+            issues.require(Backend::of(url.expose()).is_some(), "database", || {
+                "`database` must be a URL that begins with `sqlite:` or `postgres:`".to_owned()
+            });
         }
-        if self.regions.is_empty() {
-            bail!("`regions` is empty; name at least one");
-        }
+        self.fetch.check(&mut issues);
+        self.check_regions(&mut issues);
+        self.vm.check(&mut issues);
+        issues.0
+    }
+
+    fn check_regions(&self, issues: &mut Issues) {
+        issues.require(!self.regions.is_empty(), "regions", || {
+            "`regions` is empty; name at least one".to_owned()
+        });
         for (index, region) in self.regions.iter().enumerate() {
-            check_slug(&region.slug)?;
-            if self
-                .regions
-                .iter()
-                .take(index)
-                .any(|r| r.slug == region.slug)
-            {
-                bail!("`regions` names `{}` twice", region.slug);
-            }
+            let slug = &region.slug;
+            let key = format!("regions.{index}.slug");
+            issues.require(is_slug(slug), key.as_str(), || {
+                format!("region slug `{slug}` may only hold a-z, 0-9 and -, up to 32 of them")
+            });
+            let new = !self.regions.iter().take(index).any(|r| r.slug == *slug);
+            issues.require(new, key, || format!("`regions` names `{slug}` twice"));
         }
-        let first = u32::from(self.vm.first_address);
-        let last = first.checked_add(self.vm.addresses.saturating_sub(1));
-        if self.vm.addresses == 0
-            || !last.is_some_and(|last| first >> 24 == 127 && last >> 24 == 127)
-        {
-            bail!("`vm.first_address` and `vm.addresses` must stay within 127.0.0.0/8");
-        }
-        Ok(())
     }
 
     /// The URL of the database.
     pub fn database_url(&self) -> String {
-        self.database
-            .clone()
-            .unwrap_or_else(|| sqlite_url(&self.data.join("abbild.db")))
+        match &self.database {
+            Some(url) => url.expose().to_owned(),
+            None => sqlite_url(&self.data.join("abbild.db")),
+        }
     }
 
     /// Where the parts of a region lie.
@@ -261,84 +285,7 @@ impl Config {
     }
 }
 
-fn check_slug(slug: &str) -> anyhow::Result<()> {
-    let ok = !slug.is_empty()
-        && slug.len() <= 32
-        && slug
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !ok {
-        bail!("region slug `{slug}` may only hold a-z, 0-9 and -, up to 32 of them");
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> anyhow::Result<Config> {
-        let config: Config = toml::from_str(text)?;
-        config.check()?;
-        Ok(config)
-    }
-
-    #[test]
-    fn defaults_are_valid_and_have_the_two_regions() {
-        let config = parse("").unwrap();
-        let slugs: Vec<_> = config.regions.iter().map(|r| r.slug.as_str()).collect();
-        assert_eq!(slugs, ["hal1", "nbg1"]);
-    }
-
-    #[test]
-    fn the_example_file_holds_the_defaults() {
-        let example = include_str!("../../../abbild.example.toml");
-        let (example, defaults) = (parse(example).unwrap(), Config::default());
-        for &rule in abbild_guest::RuleId::ALL {
-            assert_eq!(
-                example.requirements.0.get(&rule),
-                Some(&rule.default_severity()),
-                "abbild.example.toml: `{rule}` in [requirements]"
-            );
-        }
-        let without_rules = |config: Config| Config {
-            requirements: Severities::default(),
-            ..config
-        };
-        assert_eq!(
-            format!("{:?}", without_rules(example)),
-            format!("{:?}", without_rules(defaults))
-        );
-    }
-
-    #[test]
-    fn every_rule_can_be_given_a_severity_and_nothing_else_can() {
-        for &rule in abbild_guest::RuleId::ALL {
-            for severity in ["failure", "warning", "note"] {
-                let text = format!("[requirements]\n{rule} = \"{severity}\"");
-                let config = parse(&text).unwrap();
-                let named = serde_json::to_value(config.requirements.of(rule)).unwrap();
-                assert_eq!(named, severity, "{rule}");
-            }
-        }
-        assert!(parse("[requirements]\nno-such-rule = \"note\"").is_err());
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        for (text, word) in [
-            ("lisen = \"127.0.0.1:1\"", "lisen"),
-            ("listen = \"0.0.0.0:80\"", "plain HTTP"),
-            ("regions = []", "at least one"),
-            ("[[regions]]\nslug = \"A\"\nname = \"a\"", "`A`"),
-            ("[vm]\nfirst_address = \"10.0.0.1\"", "127.0.0.0/8"),
-            (
-                "[vm]\nfirst_address = \"127.255.255.255\"\naddresses = 2",
-                "127.0.0.0/8",
-            ),
-        ] {
-            let error = format!("{:#}", parse(text).unwrap_err());
-            assert!(error.contains(word), "{text}: {error}");
-        }
-    }
+fn is_slug(slug: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !slug.is_empty() && slug.len() <= 32 && slug.bytes().all(allowed)
 }
