@@ -30,8 +30,12 @@ pub enum ErrorId {
     UnprocessableEntity,
     /// 429: more requests than the limits allow; `retry-after` says when to go on.
     TooManyRequests,
+    /// 460: the checksum of a part of an upload does not match what arrived.
+    ChecksumMismatch,
     /// 500: our fault; the request id leads to the log.
     ServerError,
+    /// 503: not now; the same request may succeed later.
+    ServiceUnavailable,
     /// 507: the operator's disk is full.
     InsufficientStorage,
 }

@@ -54,7 +54,7 @@ pub(crate) fn flush(file: &File) -> Result<()> {
 ///
 /// On Linux, "don't need" starts writeback of dirty pages without waiting; being under writeback,
 /// they stay cached for the hashing that follows. Only a hint: failure is not an error.
-pub(crate) fn start_writeback(file: &File, offset: u64, len: u64) {
+pub fn start_writeback(file: &File, offset: u64, len: u64) {
     #[cfg(target_os = "linux")]
     let _ = rustix::fs::fadvise(
         file,

@@ -246,9 +246,16 @@ pub(crate) fn detect<S: Source>(source: &S) -> Result<Found> {
     if vmdk::is_descriptor(&head) {
         return Ok(Found::VmdkDescriptor);
     }
-    let footer = read_part(source, source.len().saturating_sub(512), 512)?;
+    // The beginning decides by itself where it can: of a file that is still arriving, there is
+    // nothing else.
     let container = CONTAINERS.iter().find(|c| has(&head, c.at, c.magic));
-    let container = container.or_else(|| FOOTERS.iter().find(|f| has(&footer, f.at, f.magic)));
+    let container = match container {
+        Some(container) => Some(container),
+        None => {
+            let footer = read_part(source, source.len().saturating_sub(512), 512)?;
+            FOOTERS.iter().find(|f| has(&footer, f.at, f.magic))
+        }
+    };
     if let Some(found) = container {
         return Err(unsupported(found.code, found.name, found.hint).at(found.at as u64));
     }

@@ -50,6 +50,7 @@ pub async fn serve(
     let address = listener.local_addr()?;
     let (service, first_token) = open(config).await?;
     let service = Arc::new(service);
+    http::upload::resume_all(&service).await?;
     jobs::start(&service);
     tokio::spawn(machine::watch(service.clone()));
     tokio::spawn(tidy(service.clone()));

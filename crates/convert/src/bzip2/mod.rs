@@ -116,6 +116,34 @@ pub(crate) fn decode<S: Source + Sync + ?Sized>(
     )
 }
 
+/// Up to `limit` bytes of what the first block of the file that begins with `head` decodes to;
+/// nothing if the block is cut off or damaged.
+pub(crate) fn first_block(head: &[u8], limit: usize) -> Vec<u8> {
+    let end = head.len().min((HEADER + MAX_PACKED) as usize);
+    let mut output = Vec::new();
+    let data = head.get(HEADER as usize..end).unwrap_or_default();
+    let is_block = data.starts_with(&BLOCK.to_be_bytes()[2..]);
+    let Some(block) = is_block
+        .then(|| block::decode(data, 0, Vec::new()).ok())
+        .flatten()
+    else {
+        return output;
+    };
+    let mut bytes = vec![Vec::new()];
+    block::invert(&[block], &mut bytes);
+    // Stops, as if by an error, where there is enough.
+    let _ = runs::expand(&bytes[0], &mut Vec::new(), |piece| {
+        let wanted = limit - output.len();
+        output.extend_from_slice(&piece[..piece.len().min(wanted)]);
+        if output.len() < limit {
+            Ok(())
+        } else {
+            Err(())
+        }
+    });
+    output
+}
+
 /// A worker's part.
 fn work<S: Source + ?Sized>(input: &S, out: &Output<'_>, memory: &Memory, job: Job) -> Done {
     match job {

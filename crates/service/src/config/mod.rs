@@ -98,6 +98,13 @@ pub struct Limits {
     pub droplets_per_account: u32,
     /// Hours after which an upload that nobody continues is removed.
     pub upload_idle_hours: u32,
+    /// Uploads that wait for bytes which an account may have at once.
+    pub uploads_per_account: u32,
+    /// Uploads that wait for bytes which there may be at once.
+    pub uploads_total: u32,
+    /// Bytes that uploads leave free on the filesystem of `data`.
+    #[serde(deserialize_with = "bytes::deserialize")]
+    pub staging_reserve: u64,
     /// Minutes for which a deleted image still answers by id, as `deleted`.
     pub tombstone_minutes: u32,
     /// Requests that a token, or an address without one, may make in an hour; 0 for no limit.
@@ -178,6 +185,9 @@ impl Default for Limits {
             max_upload_size: DEFAULT_MAX_VIRTUAL_SIZE + DEFAULT_MAX_VIRTUAL_SIZE / 64,
             droplets_per_account: 25,
             upload_idle_hours: 24,
+            uploads_per_account: 1000,
+            uploads_total: 4000,
+            staging_reserve: 1 << 30,
             tombstone_minutes: 60,
             requests_per_hour: 5000,
             requests_per_minute: 250,

@@ -162,6 +162,14 @@ pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
     .await
 }
 
+/// The id of the image that an upload belongs to.
+pub async fn id_by_upload(db: &Pool, upload: &str) -> Result<Option<i64>> {
+    sqlx::query_scalar("SELECT id FROM images WHERE upload_id = $1")
+        .bind(upload)
+        .fetch_optional(db)
+        .await
+}
+
 /// The image that an upload belongs to.
 pub async fn by_upload(tx: &mut Tx, upload: &str) -> Result<Option<ImageRow>> {
     sqlx::query_as("SELECT * FROM images WHERE upload_id = $1")

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub enum Fault {
     /// Trying again would change nothing.
     Final(String),
+    /// Its first bytes show that it cannot become an image; the reason is that of the report.
+    Hopeless(String),
     /// It may pass; the server may have said after what time.
     Passing {
         /// For the owner of the image.

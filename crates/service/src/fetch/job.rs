@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use abbild_api::Stage;
+use abbild_guest::Report;
 
 use super::fault::Fault;
 use crate::Service;
 use crate::db::action::{self, ActionRow};
 use crate::db::fetch::{self, FetchRow};
 use crate::db::{self, image};
+use crate::import;
 use crate::jobs::JobContext;
 
 /// How soon a job notices that it is to stop.
@@ -62,6 +64,23 @@ impl Job {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// What is here cannot become an image: keeps the report that says so, and ends the fetch.
+    pub async fn refuse(&self, report: &Report) -> Fault {
+        let kept = async {
+            let mut tx = self.service.db.write().await?;
+            if !action::hold(&mut tx, self.action, &self.service.instance).await? {
+                return Err(Fault::Lost);
+            }
+            import::keep_report(&mut tx, self.image, report).await?;
+            tx.commit().await?;
+            Ok(())
+        };
+        match kept.await {
+            Ok(()) => Fault::Hopeless(import::refusal(report)),
+            Err(fault) => fault,
+        }
     }
 
     /// Everything is here: the import may begin, by a worker for imports.

@@ -70,6 +70,7 @@ pub async fn run(
             tracing::info!(action.id, "the fetch is no longer ours to carry out");
             Ok(())
         }
+        Err(Fault::Hopeless(reason)) => bail!("{reason}"),
         Err(Fault::Final(reason) | Fault::Passing { reason, .. } | Fault::StartOver(reason)) => {
             bail!("the image could not be fetched: {reason}")
         }
@@ -99,7 +100,7 @@ async fn fetch(
                 let fault = Fault::passing("the server keeps sending nothing");
                 pause(&job, patience.next(&job, fault)?).await?;
             }
-            Err(fault @ (Fault::Final(_) | Fault::Lost)) => return Err(fault),
+            Err(fault @ (Fault::Final(_) | Fault::Hopeless(_) | Fault::Lost)) => return Err(fault),
             Err(fault) => {
                 if matches!(fault, Fault::StartOver(_)) {
                     job.row.validator = None;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use abbild_convert::Progress;
+use abbild_guest::Container;
 use bytes::Bytes;
 use reqwest::Response;
 use tokio::fs::File;
@@ -12,6 +13,7 @@ use super::answer::Part;
 use super::fault::Fault;
 use super::job::Job;
 use crate::db::{from_sql_size, sql_size};
+use crate::import::{self, early};
 
 /// How much may have to be fetched again after a crash: so many bytes, or what came in that time.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
@@ -25,6 +27,8 @@ struct Sink<'j> {
     received: u64,
     safe: u64,
     safe_at: Instant,
+    /// With so many bytes the image is looked at again.
+    next_look: Option<u64>,
 }
 
 /// Receives one answer to its end. What arrived before a fault is kept.
@@ -41,7 +45,8 @@ pub async fn body(
     let mut sink = Sink::open(job, part).await?;
     let outcome = sink.fill(host, &mut response).await;
     match outcome {
-        Err(Fault::Lost) => Err(Fault::Lost),
+        // Nobody wants its bytes any longer.
+        Err(fault @ (Fault::Lost | Fault::Hopeless(_))) => Err(fault),
         outcome => {
             sink.checkpoint().await?;
             outcome
@@ -69,6 +74,7 @@ impl<'j> Sink<'j> {
             received: part.start,
             safe: part.start,
             safe_at: Instant::now(),
+            next_look: early::next_look(part.start),
         };
         sink.show();
         Ok(sink)
@@ -116,7 +122,30 @@ impl<'j> Sink<'j> {
             .map_err(|error| Fault::of_writing(&error))?;
         self.received += chunk.len() as u64;
         self.show();
+        if self.next_look.is_some_and(|look| self.received >= look) {
+            self.look().await?;
+        }
         Ok(())
+    }
+
+    /// Looks at what is here of the image, and ends the fetch if it is hopeless.
+    async fn look(&mut self) -> Result<(), Fault> {
+        let have = self.received;
+        self.next_look = early::next_look(have);
+        let service = self.job.service.clone();
+        let total = self.job.row.total_bytes.map(from_sql_size);
+        let looked = async {
+            self.file.flush().await?;
+            let file = self.file.get_ref().try_clone().await?.into_std().await;
+            let context = import::check_context(&service, Container::default());
+            let look = move || early::refusal(&file, have, total, context);
+            service.uploads.on_disk(look).await
+        };
+        let report = looked.await.map_err(|error| Fault::of_writing(&error))?;
+        match report {
+            Some(report) => Err(self.job.refuse(&report).await),
+            None => Ok(()),
+        }
     }
 
     /// Syncs the file, then counts the bytes.

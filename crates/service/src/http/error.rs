@@ -54,6 +54,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, ErrorId::Unauthorized, message)
     }
 
+    /// 403
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorId::Forbidden, message)
+    }
+
     /// 404
     pub fn not_found() -> Self {
         let message = "The resource you were accessing could not be found.";
@@ -123,6 +128,35 @@ impl ApiError {
         self
     }
 
+    /// 460, a status of tus: the checksum of the body does not match.
+    pub fn checksum_mismatch(message: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::new(status, ErrorId::ChecksumMismatch, message)
+    }
+
+    /// 503
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorId::ServiceUnavailable,
+            message,
+        )
+    }
+
+    /// 507
+    pub fn insufficient_storage(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            ErrorId::InsufficientStorage,
+            message,
+        )
+    }
+
+    /// The sentence for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// 500
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         let message = "The service failed; its operator finds the cause under the request id.";
@@ -142,11 +176,7 @@ impl ApiError {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
         ) {
             let message = "The service has no room left; continue the upload later.";
-            return Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                ErrorId::InsufficientStorage,
-                message,
-            );
+            return Self::insufficient_storage(message);
         }
         Self::internal(error)
     }

@@ -148,40 +148,72 @@ pub async fn create(
     Language(lang): Language,
     Body(request): Body<CreateImage>,
 ) -> ApiResult<(StatusCode, Json<ImageOne>)> {
-    let regions = wanted_regions(&service, &request)?;
-    let name = checked_name(&request.name)?;
-    let checksum = checksum(&request)?;
+    let wanted = Wanted::of(&service, &request)?;
     let source = Source::of(&service, &request)?;
     let mut tx = service.db.write().await?;
-    let attached = source.attach(&mut tx, account.id).await?;
-    let distribution = request
-        .distribution
-        .as_deref()
-        .map_or("", distribution_or_unknown);
-    let id = image::insert(
-        &mut tx,
-        &NewImage {
-            account: account.id,
-            name,
-            description: &request.description,
-            distribution,
-            upload: &attached.upload,
-            checksum: checksum.as_deref(),
-            stage: attached.stage,
-        },
-    )
-    .await?;
-    let ready = attached.stage == Stage::Queued;
-    super::tag::set(&mut tx, account.id, Kind::Image, id, &request.tags).await?;
-    insert_actions(&mut tx, account.id, id, &regions, ready).await?;
-    if attached.fetched {
-        db::action::make_fetchable(&mut tx, id).await?;
-    }
-    let row = image::get(&mut tx, id).await?;
+    let (row, fetched) = wanted.insert(&mut tx, account.id, source).await?;
     tx.commit().await?;
-    service.announce(if attached.fetched { "fetch" } else { "image" });
+    service.announce(if fetched { "fetch" } else { "image" });
     let image = image_view::one(&service, row, lang).await?;
     Ok((StatusCode::ACCEPTED, Json(ImageOne { image })))
+}
+
+/// A new image whose request was found to be in order.
+#[derive(Debug)]
+pub struct Wanted<'r> {
+    request: &'r CreateImage,
+    name: &'r str,
+    regions: Vec<String>,
+    checksum: Option<String>,
+}
+
+impl<'r> Wanted<'r> {
+    /// Checks everything but the source.
+    ///
+    /// # Errors
+    /// 422 with what is wrong.
+    pub fn of(service: &Service, request: &'r CreateImage) -> ApiResult<Self> {
+        Ok(Self {
+            request,
+            regions: wanted_regions(service, request)?,
+            name: checked_name(&request.name)?,
+            checksum: checksum(request)?,
+        })
+    }
+
+    /// Makes the image out of the bytes of `source`; also returns whether the service fetches them.
+    ///
+    /// # Errors
+    /// 422 when the source cannot be used.
+    pub async fn insert(
+        self,
+        tx: &mut Tx,
+        account: i64,
+        source: Source<'_>,
+    ) -> ApiResult<(ImageRow, bool)> {
+        let attached = source.attach(tx, account).await?;
+        let distribution = self.request.distribution.as_deref();
+        let id = image::insert(
+            tx,
+            &NewImage {
+                account,
+                name: self.name,
+                description: &self.request.description,
+                distribution: distribution.map_or("", distribution_or_unknown),
+                upload: &attached.upload,
+                checksum: self.checksum.or(attached.checksum).as_deref(),
+                stage: attached.stage,
+            },
+        )
+        .await?;
+        let ready = attached.stage == Stage::Queued;
+        super::tag::set(tx, account, Kind::Image, id, &self.request.tags).await?;
+        insert_actions(tx, account, id, &self.regions, ready).await?;
+        if attached.fetched {
+            db::action::make_fetchable(tx, id).await?;
+        }
+        Ok((image::get(tx, id).await?, attached.fetched))
+    }
 }
 
 /// The checksum as it is kept.

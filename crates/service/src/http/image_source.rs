@@ -4,8 +4,10 @@
 use abbild_api::{CreateImage, Stage};
 use reqwest::Url;
 
+use super::upload::metadata_value;
 use super::{ApiError, ApiResult};
 use crate::Service;
+use crate::db::upload::NewUpload;
 use crate::db::{self, Tx, image, upload};
 
 /// As the request says it.
@@ -26,6 +28,8 @@ pub struct Attached {
     pub stage: Stage,
     /// Whether the service fetches its bytes.
     pub fetched: bool,
+    /// The checksum that was announced with the upload.
+    pub checksum: Option<String>,
 }
 
 impl<'r> Source<'r> {
@@ -76,12 +80,20 @@ impl<'r> Source<'r> {
         match self {
             Self::Upload(id) => existing(tx, account, id).await,
             Self::Url(url, id) => {
-                upload::insert(tx, account, &id, 0, "").await?;
+                let new = NewUpload {
+                    account,
+                    length: 0,
+                    metadata: "",
+                    name: None,
+                    concat: "",
+                };
+                upload::insert(tx, &id, &new).await?;
                 db::fetch::insert(tx, &id, url.as_str()).await?;
                 Ok(Attached {
                     upload: id,
                     stage: Stage::Receiving,
                     fetched: true,
+                    checksum: None,
                 })
             }
         }
@@ -92,11 +104,21 @@ async fn existing(tx: &mut Tx, account: i64, id: &str) -> ApiResult<Attached> {
     let upload = upload::find(&mut **tx, account, id)
         .await?
         .ok_or_else(|| ApiError::unprocessable(format!("there is no upload `{id}`")))?;
-    if image::by_upload(tx, id).await?.is_some() {
+    if image::by_upload(tx, &upload.id).await?.is_some() {
         return Err(ApiError::unprocessable(format!(
             "upload `{id}` already belongs to an image"
         )));
     }
+    if upload.is_partial() {
+        return Err(ApiError::unprocessable(format!(
+            "upload `{id}` is a part; put the parts together and use the upload that they make"
+        )));
+    }
+    if let Some(reason) = upload.failure {
+        return Err(ApiError::unprocessable(reason));
+    }
+    let checksum = metadata_value(&upload.metadata, "sha256")
+        .map(|digest| format!("sha256:{}", digest.to_ascii_lowercase()));
     let stage = if upload.is_complete() {
         Stage::Queued
     } else {
@@ -106,5 +128,6 @@ async fn existing(tx: &mut Tx, account: i64, id: &str) -> ApiResult<Attached> {
         upload: upload.id,
         stage,
         fetched: false,
+        checksum,
     })
 }

@@ -198,9 +198,11 @@ fn stage_progress(
             let safe = || of(fetch.received_bytes, fetch.total_bytes.unwrap_or(0));
             Some(running().unwrap_or_else(safe))
         }
-        (Stage::Receiving, Some(upload), None) => {
-            Some(of(upload.received_bytes, upload.length_bytes))
-        }
+        // Without a length, there is nothing to measure by.
+        (Stage::Receiving, Some(upload), None) => upload.length().map(|length| Progress {
+            done: upload.received(),
+            total: length,
+        }),
         (Stage::Receiving, None, None) => None,
         _ => running(),
     }

@@ -69,7 +69,7 @@ pub fn document() -> serde_json::Result<String> {
 fn described() -> (Router<Arc<Service>>, OpenApi) {
     let (routes, mut document) = OpenApiRouter::with_openapi(openapi::frame())
         .merge(routes())
-        .merge(uploads())
+        .merge(upload::routes())
         .split_for_parts();
     openapi::complete(&mut document);
     (routes, document)
@@ -129,19 +129,6 @@ fn related() -> OpenApiRouter<Arc<Service>> {
             related::no_snapshot_to_delete
         ))
         .routes(routes!(related::firewalls))
-}
-
-/// Bodies of uploads are streams of any length.
-fn uploads() -> OpenApiRouter<Arc<Service>> {
-    OpenApiRouter::default()
-        .routes(routes!(upload::create))
-        .routes(routes!(
-            upload::head,
-            upload::append,
-            upload::delete,
-            upload::overridden
-        ))
-        .layer(DefaultBodyLimit::disable())
 }
 
 /// Lets pages of other origins use the API; they need a token all the same.

@@ -14,6 +14,7 @@
 //! The steps that touch the bytes are in [`steps`] and block; this module moves the rows.
 
 mod checksum;
+pub mod early;
 mod steps;
 
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ use tempfile::NamedTempFile;
 
 use crate::Service;
 use crate::db::action::ActionRow;
-use crate::db::{self, image, sql_size};
+use crate::db::{self, Tx, image, sql_size};
 use crate::jobs::JobContext;
 use crate::region::Region;
 pub use checksum::Checksum;
@@ -147,31 +148,41 @@ async fn check(
     source: Source,
 ) -> anyhow::Result<Arc<steps::FileImage>> {
     enter(service, action, job, Stage::Checking).await?;
-    let context = CheckContext {
-        container: source.container,
-        limits: Limits {
-            max_virtual_size: service.config.limits.max_virtual_size,
-        },
-        severities: service.config.requirements.clone(),
-        today: Some(Timestamp::now().strftime("%F").to_string()),
-    };
+    let context = check_context(service, source.container);
     let path = source.path;
     let Checked { report, disk } = blocking(move || steps::check(&path, context)).await?;
-    let container = &report.facts.container;
     let mut tx = service.write_for(action).await?;
-    image::set_report(
-        &mut tx,
-        action.resource_id,
-        &format_name(container),
-        container.virtual_size.map(sql_size),
-        &db::to_json(&report),
-    )
-    .await?;
+    keep_report(&mut tx, action.resource_id, &report).await?;
     tx.commit().await?;
     match disk {
         Ok(disk) if report.verdict != Verdict::Refused => Ok(disk),
         _ => bail!("{}", refusal(&report)),
     }
+}
+
+/// What a check has to know of the operator's wishes, for a file of which `container` is known.
+pub fn check_context(service: &Service, container: Container) -> CheckContext {
+    CheckContext {
+        container,
+        limits: Limits {
+            max_virtual_size: service.config.limits.max_virtual_size,
+        },
+        severities: service.config.requirements.clone(),
+        today: Some(Timestamp::now().strftime("%F").to_string()),
+    }
+}
+
+/// Keeps a report with its image.
+pub async fn keep_report(tx: &mut Tx, image: i64, report: &Report) -> db::Result<()> {
+    let container = &report.facts.container;
+    image::set_report(
+        tx,
+        image,
+        &format_name(container),
+        container.virtual_size.map(sql_size),
+        &db::to_json(report),
+    )
+    .await
 }
 
 /// For example `raw+gzip`.
@@ -188,7 +199,7 @@ fn format_name(container: &Container) -> String {
 }
 
 /// Every failed requirement, in one sentence.
-fn refusal(report: &Report) -> String {
+pub fn refusal(report: &Report) -> String {
     let failed: Vec<_> = report
         .findings
         .iter()

@@ -47,6 +47,28 @@ fn serving(
 }
 
 #[test]
+fn a_hopeless_file_is_not_fetched_to_its_end() {
+    let service = Service::start_with(SETTINGS);
+    let mut iso = vec![0; 1 << 20];
+    iso[32_769..32_774].copy_from_slice(b"CD001");
+    let web = serving(&iso, |_, stream, iso| {
+        let headers = [("Content-Length", "5368709120"), ("ETag", "\"1\"")];
+        reply(stream, "200 OK", &headers, iso);
+        // The rest never comes.
+        std::thread::sleep(Duration::from_secs(60));
+    });
+    fails(
+        &service,
+        &web.url,
+        &["the image does not meet", "image-format", "ISO 9660"],
+    );
+    let image = &service.json("/v2/images")["images"][0];
+    let report = service.json(&format!("/v2/images/{}/report", image["id"]));
+    assert_eq!(report["verdict"], "refused");
+    assert_eq!(web.asked().len(), 1);
+}
+
+#[test]
 fn a_server_that_ignores_ranges_begins_again() {
     let service = Service::start_with(SETTINGS);
     let disk = raw_disk(8, b"ranges");
@@ -305,12 +327,17 @@ fn too_much_is_refused_before_it_comes_or_when_it_has_come() {
     });
     fails(&service, &large.url, &["3000000 bytes"]);
     let endless = Web::start(|_, stream| {
-        reply(stream, "200 OK", &[], b"");
+        // What begins like an image.
+        reply(stream, "200 OK", &[], &raw_disk(2, b"endless"));
         while stream.write_all(&[0x5a; 65536]).is_ok() {}
     });
     fails(&service, &endless.url, &["3000000 bytes"]);
     let chunked = Web::start(|_, stream| {
-        reply(stream, "200 OK", &[("Transfer-Encoding", "chunked")], b"");
+        let mut chunk = b"200000\r\n".to_vec();
+        chunk.extend(raw_disk(2, b"endless"));
+        chunk.extend_from_slice(b"\r\n");
+        let headers = [("Transfer-Encoding", "chunked")];
+        reply(stream, "200 OK", &headers, &chunk);
         while stream.write_all(b"4\r\nabcd\r\n").is_ok() {}
     });
     fails(&service, &chunked.url, &["3000000 bytes"]);

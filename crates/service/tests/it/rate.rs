@@ -1,6 +1,6 @@
 //! Rate limits, as clients see them.
 
-use crate::service::{Answer, Service, body};
+use crate::service::{Answer, Service, body, raw_disk};
 
 fn number(answer: &Answer, header: &str) -> i64 {
     let value = answer
@@ -48,7 +48,10 @@ fn beyond_the_limit_a_request_is_refused_until_the_window_ends() {
     let service = Service::start_with("[limits]\nrequests_per_hour = 100\nrequests_per_minute = 3");
     // An upload's bytes are one request, however many they are.
     let upload = service.upload(3 << 20);
-    assert_eq!(service.patch(&upload, 0, &vec![1; 3 << 20]).status(), 204);
+    assert_eq!(
+        service.patch(&upload, 0, &raw_disk(3, b"rate")).status(),
+        204
+    );
     assert_eq!(service.get("/v2/account").status(), 200);
     let refused = service.get("/v2/account");
     assert_eq!(refused.status(), 429);

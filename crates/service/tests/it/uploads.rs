@@ -14,9 +14,12 @@ fn the_server_says_what_it_can_do() {
     assert_eq!(answer.headers()["tus-version"], "1.0.0");
     assert_eq!(
         answer.headers()["tus-extension"],
-        "creation,termination,expiration"
+        "creation,creation-with-upload,creation-defer-length,checksum,checksum-trailer,\
+         expiration,termination,concatenation"
     );
     assert!(answer.headers().contains_key("tus-max-size"));
+    let algorithms = answer.headers()["tus-checksum-algorithm"].to_str().unwrap();
+    assert_eq!(algorithms, "sha256,sha1,sha512,md5,crc32c");
 }
 
 #[test]
