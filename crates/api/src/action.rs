@@ -55,7 +55,7 @@ pub struct Action {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActionExtra {
-    /// Why it errored.
+    /// Why it errored; of an unfinished one, why it is tried again.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,
     /// While it runs.

@@ -114,6 +114,11 @@ pub struct ImageExtra {
     /// Bytes of the virtual disk.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub virtual_size: Option<u64>,
+    /// Why the last attempt to import it failed, while another is to come: a fault of the service,
+    /// not of the image.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub setback: Option<String>,
     /// The upload that its bytes come from, while there is one.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub upload: Option<String>,
@@ -150,7 +155,7 @@ pub struct RegionCopy {
     /// While bytes are being copied.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub progress: Option<Progress>,
-    /// Why it failed.
+    /// Why it failed, or why it is tried again while it is pending.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,
 }

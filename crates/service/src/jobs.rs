@@ -4,14 +4,16 @@
 //! while it works. A job is written so that running it again from the start ends in the same
 //! state; after a crash the lease is released at the next start, or runs out and another process
 //! takes the job, and it begins anew. A process that was only slow notices before it changes
-//! anything (`Service::write_for`). A job that fails moves its image or droplet, and the action, to the failed state with the reason, in
-//! one transaction.
+//! anything (`Service::write_for`). A job that fails by no fault of its input is put off and tried
+//! again ([`retry`]); any other failure moves its image or droplet, and the action, to the failed
+//! state with the reason, in one transaction.
 //!
 //! ```text
 //!             claim                    commit of the job
 //!   ready ──────────▶ leased ───────────────────────────▶ completed
 //!     ▲                 │ └── error ─▶ errored(reason)
 //!     └─ crash, restart ┘     (also after MAX_ATTEMPTS crashes)
+//!        our own fault
 //! ```
 
 use std::sync::Arc;
@@ -19,10 +21,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use abbild_api::{DropletStatus, RegionCopyStatus};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 
 use crate::db::action::{ActionRow, MAX_ATTEMPTS};
 use crate::db::{self, droplet, image};
+use crate::retry::{self, Final};
 use crate::{Service, fetch, import, machine, region};
 
 /// How long a worker waits for a job to be announced. The timeout finds what nobody here
@@ -124,9 +127,7 @@ async fn execute(service: &Arc<Service>, action: ActionRow) {
     match result {
         Ok(()) => tracing::info!(action.id, action.kind, "job is done"),
         Err(error) => {
-            let reason = format!("{error:#}");
-            tracing::warn!(action.id, action.kind, reason, "job failed");
-            if let Err(error) = fail(service, &action, &reason).await {
+            if let Err(error) = settle(service, &action, &error).await {
                 // The lease runs out and the job is tried again.
                 tracing::error!(action.id, %error, "recording the failure failed");
             }
@@ -140,7 +141,9 @@ async fn dispatch(
     job: &JobContext,
 ) -> anyhow::Result<()> {
     if action.attempts > MAX_ATTEMPTS {
-        bail!("the service stopped {MAX_ATTEMPTS} times while it worked on this");
+        bail!(Final::new(format!(
+            "the service stopped {MAX_ATTEMPTS} times while it worked on this"
+        )));
     }
     match (action.resource_type.as_str(), action.kind.as_str()) {
         ("image", "create") if action.is_fetch() => fetch::run(service, action, job).await,
@@ -150,7 +153,9 @@ async fn dispatch(
         ("droplet", "power_on") => machine::power_on(service, action).await,
         ("droplet", "power_off") => machine::power_off(service, action).await,
         ("droplet", "destroy") => machine::destroy(service, action).await,
-        (resource, kind) => Err(anyhow!("no worker knows how to {kind} an {resource}")),
+        (resource, kind) => bail!(Final::new(format!(
+            "no worker knows how to {kind} an {resource}"
+        ))),
     }
 }
 
@@ -180,6 +185,23 @@ async fn tick(service: Arc<Service>, action: i64, job: JobContext) {
             Err(error) => tracing::error!(action, %error, "renewing a lease failed"),
         }
     }
+}
+
+/// Puts a failed job off, or lets it fail.
+async fn settle(
+    service: &Arc<Service>,
+    action: &ActionRow,
+    error: &anyhow::Error,
+) -> anyhow::Result<()> {
+    if retry::postpone(service, action, error).await? {
+        return Ok(());
+    }
+    let mut reason = format!("{error:#}");
+    if action.failures > 0 && !error.is::<Final>() {
+        reason = format!("{reason} (tried {} times)", action.failures + 1);
+    }
+    tracing::warn!(action.id, action.kind, reason, "job failed");
+    fail(service, action, &reason).await
 }
 
 /// Moves everything that a failed job was about to its failed state.

@@ -16,6 +16,7 @@ mod import;
 mod jobs;
 mod machine;
 mod region;
+mod retry;
 mod size;
 mod start;
 mod store;

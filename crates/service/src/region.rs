@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use abbild_api::RegionCopyStatus;
 use abbild_convert::{Control, copy_verified};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 
 use crate::db::action::ActionRow;
 use crate::db::{self, image};
 use crate::jobs::JobContext;
+use crate::retry::{Final, of_convert};
 use crate::store::Store;
 use crate::vm::qemu::Qemu;
 use crate::{Service, size};
@@ -113,9 +114,9 @@ async fn find_copy(
             return Ok(region.store.path(digest));
         }
     }
-    Err(anyhow!(
+    bail!(Final::new(format!(
         "no region holds sha256:{digest}; upload the image again"
-    ))
+    )))
 }
 
 fn copy(
@@ -135,7 +136,7 @@ fn copy(
     let control = Control::none()
         .with_progress(&progress)
         .with_cancel(&job.cancel);
-    copy_verified(&from, incoming.as_file(), &expected, &control)?;
+    copy_verified(&from, incoming.as_file(), &expected, &control).map_err(of_convert)?;
     Ok(incoming)
 }
 

@@ -105,6 +105,8 @@ pub struct Limits {
     /// Bytes that uploads leave free on the filesystem of `data`.
     #[serde(deserialize_with = "bytes::deserialize")]
     pub staging_reserve: u64,
+    /// How often an import or copy is tried again that failed by a fault of the service.
+    pub job_retries: u32,
     /// Minutes for which a deleted image still answers by id, as `deleted`.
     pub tombstone_minutes: u32,
     /// Requests that a token, or an address without one, may make in an hour; 0 for no limit.
@@ -188,6 +190,7 @@ impl Default for Limits {
             uploads_per_account: 1000,
             uploads_total: 4000,
             staging_reserve: 1 << 30,
+            job_retries: 12,
             tombstone_minutes: 60,
             requests_per_hour: 5000,
             requests_per_minute: 250,

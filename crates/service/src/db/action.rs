@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use abbild_api::ActionStatus;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders};
+use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, sql_size};
 
 /// Seconds for which a worker holds a job before it must renew.
 pub const LEASE_SECONDS: i64 = 30;
@@ -30,6 +30,7 @@ pub struct ActionRow {
     pub progress_done: Option<i64>,
     pub progress_total: Option<i64>,
     pub attempts: i64,
+    pub failures: i64,
     ready: i64,
 }
 
@@ -287,6 +288,21 @@ pub async fn pass_on(tx: &mut Tx, id: i64) -> Result<()> {
          progress_done = NULL, progress_total = NULL WHERE id = $2",
     )
     .bind(WORKER)
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Gives a job back for `seconds`, because what it needs is not to be had now.
+pub async fn postpone(tx: &mut Tx, id: i64, seconds: u64, reason: &str) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions SET failures = failures + 1, attempts = 0, reason = $1, \
+         lease_owner = NULL, lease_until = $2, progress_done = NULL, progress_total = NULL \
+         WHERE id = $3",
+    )
+    .bind(reason)
+    .bind(now().saturating_add(sql_size(seconds)))
     .bind(id)
     .execute(&mut **tx)
     .await?;

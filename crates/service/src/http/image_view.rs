@@ -84,6 +84,7 @@ impl Parts {
             digest: row.digest.map(|digest| format!("sha256:{digest}")),
             format: row.format,
             virtual_size,
+            setback: setback(&open),
             upload: upload.map(|upload| upload.id.clone()),
             url: fetch.map(|fetch| target::shown(&fetch.url)),
             regions,
@@ -206,6 +207,11 @@ fn stage_progress(
         (Stage::Receiving, None, None) => None,
         _ => running(),
     }
+}
+
+fn setback(open: &[ActionRow]) -> Option<String> {
+    let action = open.iter().find(|action| action.kind == "create")?;
+    action.reason.clone()
 }
 
 fn progress(open: &[ActionRow], kind: &str, region: Option<&str>) -> Option<Progress> {

@@ -12,6 +12,8 @@ use abbild_convert::{Control, digest_file};
 use anyhow::{Context, bail};
 use sha2::{Sha256, Sha384, Sha512};
 
+use crate::retry::Final;
+
 /// An expected digest. Written as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checksum {
@@ -97,10 +99,10 @@ impl Checksum {
             digest,
         };
         if found != *self {
-            bail!(
+            bail!(Final::new(format!(
                 "the file has the checksum {found}, but {self} was expected: it was changed on \
                  its way, or the checksum is of another file"
-            );
+            )));
         }
         Ok(())
     }

@@ -9,7 +9,8 @@
 //! `verifying` happens only if a checksum was given, `unpacking` only to what is compressed. Each step reads what the one before it left and
 //! writes something of its own, so an import that was interrupted begins again from the upload and
 //! ends in the same image: the canonical form depends on nothing but the content. The upload and
-//! the staging file are removed when the import ends, whichever way.
+//! the staging file are removed when the import ends, whichever way. It does not end by a fault of the
+//! service: then the image is queued again ([`crate::retry`]).
 //!
 //! The steps that touch the bytes are in [`steps`] and block; this module moves the rows.
 
@@ -33,6 +34,7 @@ use crate::db::action::ActionRow;
 use crate::db::{self, Tx, image, sql_size};
 use crate::jobs::JobContext;
 use crate::region::Region;
+use crate::retry::Final;
 pub use checksum::Checksum;
 
 /// Carries out the `create` of an image.
@@ -151,12 +153,17 @@ async fn check(
     let context = check_context(service, source.container);
     let path = source.path;
     let Checked { report, disk } = blocking(move || steps::check(&path, context)).await?;
+    if let Err(error) = &disk
+        && error.kind() == abbild_disk::ErrorKind::Io
+    {
+        bail!("reading the image failed: {error}");
+    }
     let mut tx = service.write_for(action).await?;
     keep_report(&mut tx, action.resource_id, &report).await?;
     tx.commit().await?;
     match disk {
         Ok(disk) if report.verdict != Verdict::Refused => Ok(disk),
-        _ => bail!("{}", refusal(&report)),
+        _ => bail!(Final::new(refusal(&report))),
     }
 }
 
@@ -244,7 +251,7 @@ async fn publish(
     let id = action.resource_id;
     let mut tx = service.write_for(action).await?;
     if !image::set_stage(&mut tx, id, Stage::Storing).await? {
-        bail!("the image was deleted meanwhile");
+        bail!(Final::new("the image was deleted meanwhile"));
     }
     tx.commit().await?;
     let digest = hex::encode(encoded.sha256);
@@ -258,7 +265,7 @@ async fn publish(
     let mut tx = service.write_for(action).await?;
     let row = image::get(&mut tx, id).await?;
     if row.deleted_at.is_some() {
-        bail!("the image was deleted meanwhile");
+        bail!(Final::new("the image was deleted meanwhile"));
     }
     if let Some(upload) = &row.upload_id {
         db::upload::delete(&mut tx, upload).await?;
@@ -283,7 +290,7 @@ async fn enter(
     job.reset();
     let mut tx = service.write_for(action).await?;
     if !image::set_stage(&mut tx, action.resource_id, stage).await? {
-        bail!("the image was deleted meanwhile");
+        bail!(Final::new("the image was deleted meanwhile"));
     }
     tx.commit().await?;
     Ok(())
@@ -293,7 +300,11 @@ async fn enter(
 async fn blocking<T: Send + 'static>(
     step: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(step)
-        .await
-        .context("a step of the import broke off")?
+    match tokio::task::spawn_blocking(step).await {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => bail!("the service is stopping"),
+        Err(_) => bail!(Final::new(
+            "a step of the import broke off, which is a fault of the service; its log says more"
+        )),
+    }
 }

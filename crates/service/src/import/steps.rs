@@ -17,6 +17,7 @@ use tempfile::NamedTempFile;
 
 use super::Checksum;
 use crate::jobs::JobContext;
+use crate::retry::of_convert;
 
 /// A disk image in a file.
 pub type FileImage = Image<Arc<FileSource>>;
@@ -41,7 +42,7 @@ pub fn unpack(from: &Path, to: PathBuf, limit: u64, job: &JobContext) -> anyhow:
     let options = StagingOptions { limit };
     let output = File::create(&to).context("creating a staging file")?;
     with_control(job, |control| {
-        decode_to_staging(&input, &output, options, control).map_err(explain)
+        decode_to_staging(&input, &output, options, control).map_err(of_convert)
     })?;
     Ok(to)
 }
@@ -59,7 +60,7 @@ pub fn encode(
     job: &JobContext,
 ) -> anyhow::Result<(NamedTempFile, Encoded)> {
     let encoded = with_control(job, |control| {
-        encode_canonical(disk, file.as_file(), Options::default(), control).map_err(explain)
+        encode_canonical(disk, file.as_file(), Options::default(), control).map_err(of_convert)
     })?;
     Ok((file, encoded))
 }
@@ -71,13 +72,4 @@ fn with_control<T>(job: &JobContext, step: impl FnOnce(&Control<'_>) -> T) -> T 
             .with_progress(&progress)
             .with_cancel(&job.cancel),
     )
-}
-
-/// The whole chain in one sentence, and the hint, which is no part of the error's own sentence.
-fn explain(error: abbild_convert::Error) -> anyhow::Error {
-    let hint = error
-        .hint()
-        .map(|hint| format!("; {hint}"))
-        .unwrap_or_default();
-    anyhow::anyhow!("{:#}{hint}", anyhow::Error::new(error))
 }

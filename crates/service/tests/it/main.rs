@@ -18,6 +18,7 @@ mod put;
 mod rate;
 mod related;
 mod replays;
+mod retries;
 mod service;
 mod tags;
 mod tus;
