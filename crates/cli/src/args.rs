@@ -110,6 +110,9 @@ pub struct ServeArgs {
     /// Address to listen on, instead of the configured one
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Address to serve TLS on, instead of the configured one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub tls_listen: Option<SocketAddr>,
 }
 
 /// `abbild config …`
@@ -213,6 +216,10 @@ pub struct LoginArgs {
     /// Token; asked for, or read from standard input, when absent
     #[arg(long, env = "ABBILD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Authorities that may have signed the service's certificate, in PEM, instead of the public
+    /// ones; remembered
+    #[arg(long, value_name = "FILE", env = "ABBILD_CA")]
+    pub ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

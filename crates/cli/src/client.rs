@@ -15,6 +15,18 @@ use ureq::{Agent, Body, SendBody};
 
 use crate::credentials::Credentials;
 use crate::print::clean;
+use crate::trust::Trust;
+
+/// Whether the certificate of the service was not believed. During the handshake rustls' error is
+/// wrapped in one of input and output.
+fn is_distrust(error: &ureq::Error) -> bool {
+    let inner = match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
+        _ => None,
+    };
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+}
 
 /// Objects per page of a list; the most that the API allows.
 const PER_PAGE: u32 = 200;
@@ -101,6 +113,9 @@ impl Error {
             Self::Refused { url, .. } => Some(format!(
                 "is the service running at {url}? `make run` starts one on this machine"
             )),
+            Self::Connection { source, .. } if is_distrust(source) => Some(
+                "`abbild login URL --ca FILE` trusts the authorities in a file; a service that made its own certificate printed the file's path at its start".into(),
+            ),
             Self::Answer { status: 401, .. } => {
                 Some("the token is not known there; log in again with `abbild login URL`".into())
             }
@@ -129,11 +144,16 @@ pub struct Client {
     url: String,
     authorization: String,
     lang: Lang,
+    trust: Trust,
 }
 
 impl Client {
     /// Talks to `credentials.url`; sentences in answers shall be in `lang`.
-    pub fn new(credentials: &Credentials, lang: Lang) -> Self {
+    ///
+    /// # Errors
+    /// If the file of authorities that the credentials name cannot be used.
+    pub fn new(credentials: &Credentials, lang: Lang) -> anyhow::Result<Self> {
+        let trust = Trust::load(credentials.ca.as_deref())?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -141,16 +161,23 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_per_read(Some(SILENCE))
             .timeout_per_write(Some(SILENCE))
+            .tls_config(trust.for_requests())
             .user_agent(concat!("abbild/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&credentials.url) {
             config = config.proxy(None);
         }
-        Self {
+        Ok(Self {
             agent: config.build().new_agent(),
             url: credentials.url.clone(),
             authorization: format!("Bearer {}", credentials.token),
             lang,
-        }
+            trust,
+        })
+    }
+
+    /// Whose certificates the service may have.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// The service.

@@ -1,8 +1,8 @@
 //! Which service to talk to, and the token for it.
 //!
 //! `abbild login` writes both to `$XDG_CONFIG_HOME/abbild/credentials.toml` (default
-//! `~/.config`), mode 0600. `ABBILD_URL` and `ABBILD_TOKEN` take precedence one by one; a token
-//! from the file is only ever sent to the URL it was stored with.
+//! `~/.config`), mode 0600. `ABBILD_URL`, `ABBILD_TOKEN` and `ABBILD_CA` take precedence one by
+//! one; what else is in the file is only ever used for the URL it was stored with.
 
 use std::env;
 use std::fs;
@@ -22,6 +22,9 @@ pub struct Credentials {
     pub url: String,
     /// Bearer token.
     pub token: String,
+    /// A file of authorities that are trusted instead of the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
 }
 
 impl Credentials {
@@ -32,7 +35,8 @@ impl Credentials {
     pub fn load() -> anyhow::Result<Self> {
         let var = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let stored = read(&path()?)?;
-        merge(var("ABBILD_URL"), var("ABBILD_TOKEN"), stored)
+        let ca = var("ABBILD_CA").map(PathBuf::from);
+        merge(var("ABBILD_URL"), var("ABBILD_TOKEN"), ca, stored)
     }
 
     /// Writes the file, replacing it as a whole.
@@ -72,6 +76,7 @@ pub fn normalise_url(text: &str) -> Result<String, Failure> {
 fn merge(
     url: Option<String>,
     token: Option<String>,
+    ca: Option<PathBuf>,
     stored: Option<Credentials>,
 ) -> anyhow::Result<Credentials> {
     let url = url.as_deref().map(normalise_url).transpose()?;
@@ -82,13 +87,15 @@ fn merge(
     let Some(url) = url.or_else(|| stored.as_ref().map(|s| s.url.clone())) else {
         return Err(not_logged_in().into());
     };
-    let token = token.or_else(|| stored.filter(|s| s.url == url).map(|s| s.token));
+    let stored = stored.filter(|stored| stored.url == url);
+    let ca = ca.or_else(|| stored.as_ref().and_then(|stored| stored.ca.clone()));
+    let token = token.or_else(|| stored.map(|stored| stored.token));
     let Some(token) = token else {
         return Err(Failure::new(format!("no token for {url}"))
             .hint(format!("`abbild login {url}` or ABBILD_TOKEN"))
             .into());
     };
-    Ok(Credentials { url, token })
+    Ok(Credentials { url, token, ca })
 }
 
 fn path() -> anyhow::Result<PathBuf> {
@@ -163,18 +170,25 @@ mod tests {
         Some(Credentials {
             url: "http://127.0.0.1:8080".into(),
             token: "secret".into(),
+            ca: Some("/ca.pem".into()),
         })
     }
 
     #[test]
-    fn a_stored_token_stays_with_its_url() {
-        assert_eq!(merge(None, None, stored()).unwrap(), stored().unwrap());
-        let same = merge(Some("http://127.0.0.1:8080/".into()), None, stored());
+    fn what_is_stored_stays_with_its_url() {
+        let with = |url: Option<&str>, token: Option<&str>, stored| {
+            merge(url.map(Into::into), token.map(Into::into), None, stored)
+        };
+        assert_eq!(with(None, None, stored()).unwrap(), stored().unwrap());
+        let same = with(Some("http://127.0.0.1:8080/"), None, stored());
         assert_eq!(same.unwrap(), stored().unwrap());
-        assert!(merge(Some("http://evil.example".into()), None, stored()).is_err());
-        let both = merge(Some("http://a".into()), Some("t".into()), stored()).unwrap();
+        assert!(with(Some("http://evil.example"), None, stored()).is_err());
+        let both = with(Some("http://a"), Some("t"), stored()).unwrap();
         assert_eq!((both.url.as_str(), both.token.as_str()), ("http://a", "t"));
-        assert!(merge(None, Some("t".into()), None).is_err());
+        assert_eq!(both.ca, None);
+        assert!(with(None, Some("t"), None).is_err());
+        let other = merge(None, None, Some("/other.pem".into()), stored()).unwrap();
+        assert_eq!(other.ca, Some("/other.pem".into()));
     }
 
     #[test]

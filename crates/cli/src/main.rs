@@ -16,6 +16,7 @@ mod public_key;
 mod report;
 mod session;
 mod terminal;
+mod trust;
 mod upload;
 
 use std::io;

@@ -36,7 +36,7 @@ impl Session {
     /// # Errors
     /// If they are not.
     pub fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::new(&Credentials::load()?, self.lang))
+        Client::new(&Credentials::load()?, self.lang)
     }
 
     /// Prints `value` as JSON if that was asked for, else what `text` writes.

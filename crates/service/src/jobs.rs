@@ -16,16 +16,20 @@
 //!        our own fault
 //! ```
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use abbild_api::{DropletStatus, RegionCopyStatus};
+use abbild_api::{DropletStatus, RegionCopyStatus, Stage};
 use anyhow::{Context, bail};
+
+use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::db::action::{ActionRow, MAX_ATTEMPTS};
 use crate::db::{self, droplet, image};
 use crate::retry::{self, Final};
+use crate::telemetry::{self, StageClock};
 use crate::{Service, fetch, import, machine, region};
 
 /// How long a worker waits for a job to be announced. The timeout finds what nobody here
@@ -37,7 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct JobContext {
     done: Arc<AtomicU64>,
     total: Arc<AtomicU64>,
-    /// Becomes true when the image or machine is deleted.
+    stage: Arc<Mutex<Option<StageClock>>>,
+    /// Becomes true when the image or machine is deleted, and when the service is being stopped.
     pub cancel: Arc<AtomicBool>,
 }
 
@@ -47,6 +52,19 @@ impl JobContext {
         self.done.store(progress.done, Ordering::Relaxed);
         self.total
             .store(progress.total.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// A stage of an import begins, at zero; the one before is over.
+    pub fn begin_stage(&self, stage: Stage) {
+        self.end_stage(Some(StageClock::begin(db::word(stage))));
+        self.reset();
+    }
+
+    fn end_stage(&self, next: Option<StageClock>) {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(over) = std::mem::replace(&mut *stage, next) {
+            over.end(self.done.load(Ordering::Relaxed));
+        }
     }
 
     /// A new step begins at zero.
@@ -62,23 +80,56 @@ impl JobContext {
 }
 
 /// Starts the workers: few for images, whose work is heavy, more for machines. Fetches wait for
-/// others most of the time, and have workers of their own to keep nothing else waiting.
-pub fn start(service: &Arc<Service>) {
+/// others most of the time, and have workers of their own to keep nothing else waiting. The workers
+/// end when the service is being stopped.
+pub fn start(service: &Arc<Service>) -> JoinSet<()> {
+    let mut workers = JoinSet::new();
     let fetches = service.config.fetch.concurrent;
     for (jobs, count) in [("image", 2), ("fetch", fetches), ("droplet", 4)] {
         for _ in 0..count {
-            tokio::spawn(work(service.clone(), jobs));
+            workers.spawn(work(service.clone(), jobs));
         }
+    }
+    workers
+}
+
+/// Waits until no job runs here any more, but not for longer than `limit`, and gives back what is
+/// then still held, so that another process goes on with it at once.
+pub async fn drain(service: &Service, mut workers: JoinSet<()>, limit: Duration) {
+    let all = async {
+        // Once more and again: a job may have begun while the others were told.
+        while !workers.is_empty() {
+            service.cancel_all();
+            let next = workers.join_next();
+            let _ = tokio::time::timeout(Duration::from_millis(200), next).await;
+        }
+    };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        tracing::warn!("jobs still run; they begin again elsewhere or at the next start");
+    }
+    let released = async {
+        let mut tx = service.db.write().await?;
+        let count = db::action::release_of(&mut tx, &service.instance).await?;
+        tx.commit().await?;
+        db::Result::Ok(count)
+    };
+    match released.await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "gave jobs back"),
+        Err(error) => tracing::error!(%error, "giving jobs back failed; their leases run out"),
     }
 }
 
 async fn work(service: Arc<Service>, jobs: &'static str) {
-    loop {
+    while !service.drain.is_draining() {
         let woken = service.wake(jobs).notified();
         match claim(&service, jobs).await {
             Ok(Some(action)) => execute(&service, action).await,
             Ok(None) => {
-                let _ = tokio::time::timeout(PATIENCE, woken).await;
+                tokio::select! {
+                    _ = tokio::time::timeout(PATIENCE, woken) => {}
+                    () = service.drain.draining() => {}
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "claiming a job failed");
@@ -110,29 +161,52 @@ async fn claim(service: &Service, jobs: &str) -> db::Result<Option<ActionRow>> {
 }
 
 async fn execute(service: &Arc<Service>, action: ActionRow) {
-    let job = JobContext {
-        cancel: service.cancel_flag(&action),
-        ..JobContext::default()
-    };
-    let ticker = tokio::spawn(tick(service.clone(), action.id, job.clone()));
-    tracing::info!(
+    let span = tracing::info_span!(
+        "job",
         action.id,
         action.kind,
+        resource = action.resource_type,
         resource.id = action.resource_id,
-        "job begins"
+        region = action.region
     );
-    let result = dispatch(service, &action, &job).await;
+    carry_out(service, &action).instrument(span).await;
+}
+
+async fn carry_out(service: &Arc<Service>, action: &ActionRow) {
+    let job = JobContext {
+        cancel: service.cancel_flag(action),
+        ..JobContext::default()
+    };
+    let ticker = tokio::spawn(tick(service.clone(), action.id, job.clone()).in_current_span());
+    tracing::info!("job begins");
+    let begun = Instant::now();
+    let result = dispatch(service, action, &job).await;
     ticker.abort();
-    service.drop_cancel_flag(&action);
-    match result {
-        Ok(()) => tracing::info!(action.id, action.kind, "job is done"),
-        Err(error) => {
-            if let Err(error) = settle(service, &action, &error).await {
-                // The lease runs out and the job is tried again.
-                tracing::error!(action.id, %error, "recording the failure failed");
-            }
+    job.end_stage(None);
+    service.drop_cancel_flag(action);
+    let outcome = match result {
+        Ok(()) => {
+            tracing::info!("job is done");
+            "done"
         }
-    }
+        // Most likely it stopped because it was told to. It begins again, so nothing is lost if
+        // there was another reason.
+        Err(error) if service.drain.is_draining() => {
+            let reason = format!("{error:#}");
+            tracing::info!(reason, "job is given back, the service is being stopped");
+            "given_back"
+        }
+        Err(error) => {
+            let settled = settle(service, action, &error).await;
+            settled.unwrap_or_else(|error| {
+                // The lease runs out and the job is tried again.
+                tracing::error!(%error, "recording the failure failed");
+                "failed"
+            })
+        }
+    };
+    let kind = format!("{}.{}", action.resource_type, action.kind);
+    telemetry::job(kind, outcome, begun.elapsed());
 }
 
 async fn dispatch(
@@ -182,26 +256,27 @@ async fn tick(service: Arc<Service>, action: i64, job: JobContext) {
             Ok(true) => {}
             // Deleted meanwhile, or taken over: what the job still did would be in vain.
             Ok(false) => job.cancel.store(true, Ordering::Relaxed),
-            Err(error) => tracing::error!(action, %error, "renewing a lease failed"),
+            Err(error) => tracing::error!(%error, "renewing a lease failed"),
         }
     }
 }
 
-/// Puts a failed job off, or lets it fail.
+/// Puts a failed job off, or lets it fail; which of the two.
 async fn settle(
     service: &Arc<Service>,
     action: &ActionRow,
     error: &anyhow::Error,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<&'static str> {
     if retry::postpone(service, action, error).await? {
-        return Ok(());
+        return Ok("postponed");
     }
     let mut reason = format!("{error:#}");
     if action.failures > 0 && !error.is::<Final>() {
         reason = format!("{reason} (tried {} times)", action.failures + 1);
     }
-    tracing::warn!(action.id, action.kind, reason, "job failed");
-    fail(service, action, &reason).await
+    tracing::warn!(reason, "job failed");
+    fail(service, action, &reason).await?;
+    Ok("failed")
 }
 
 /// Moves everything that a failed job was about to its failed state.

@@ -10,6 +10,7 @@
 mod auth;
 pub mod config;
 mod db;
+mod drain;
 mod fetch;
 mod http;
 mod import;
@@ -17,9 +18,12 @@ mod jobs;
 mod machine;
 mod region;
 mod retry;
+mod server;
 mod size;
 mod start;
 mod store;
+mod telemetry;
+mod tls;
 mod uploads;
 pub mod vm;
 
@@ -31,10 +35,12 @@ use tokio::sync::{Notify, RwLock};
 
 pub use config::Config;
 pub use http::document as openapi;
+pub use server::Addresses;
 pub use start::{Started, new_token, serve};
 
 use db::action::ActionRow;
 use db::{Db, Tx};
+use drain::Drain;
 use region::Region;
 use uploads::Uploads;
 
@@ -58,6 +64,8 @@ pub struct Service {
     image_jobs: Notify,
     fetch_jobs: Notify,
     droplet_jobs: Notify,
+    /// Whether the service is being stopped.
+    drain: Drain,
     /// By action, of image jobs that run here: to stop them when the image is deleted.
     cancels: Mutex<HashMap<i64, Arc<AtomicBool>>>,
 }
@@ -109,6 +117,13 @@ impl Service {
 
     fn drop_cancel_flag(&self, action: &ActionRow) {
         self.cancels().remove(&action.id);
+    }
+
+    /// Asks all running jobs to stop soon.
+    fn cancel_all(&self) {
+        for flag in self.cancels().values() {
+            flag.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Asks a running job to stop soon.

@@ -84,8 +84,6 @@ pub async fn postpone(
     }
     tx.commit().await?;
     tracing::warn!(
-        action.id,
-        action.kind,
         reason,
         pause_seconds = pause.as_secs(),
         "job failed by a fault of the service and is tried again"

@@ -2,37 +2,39 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
-use tokio::sync::{Notify, RwLock, oneshot};
+use tokio::sync::{Notify, RwLock};
+use tokio::task::JoinSet;
 
 use crate::config::{Config, RegionConfig};
 use crate::db::{self, Backend, Db, account, action};
+use crate::drain::{Drain, Phase};
 use crate::region::{self, Region};
+use crate::server::{Addresses, Listeners, Serving};
 use crate::store::Store;
+use crate::tls::{self, Tls};
 use crate::uploads::Uploads;
 use crate::vm::qemu::Qemu;
-use crate::{Service, auth, fetch, http, jobs, machine};
-
-/// How long requests may go on after the service was told to stop. Uploads continue where they
-/// were counted last, and consoles can be attached again.
-const GRACE: Duration = Duration::from_secs(5);
+use crate::{Service, auth, fetch, http, jobs, machine, telemetry};
 
 /// What the operator is told once the service answers requests.
 #[derive(Debug)]
 pub struct Started {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub addresses: Addresses,
+    /// The authority behind the certificate that the service made, for clients to trust.
+    pub authority: Option<PathBuf>,
     /// The token of the first account, at the first start only.
     pub first_token: Option<String>,
 }
 
-/// Runs the service until `stop` is ready. `ready` is called once, when requests are answered.
+/// Runs the service until `stop` is ready, and ends it in order. `ready` is called once, when
+/// requests are answered.
 ///
 /// # Errors
 /// When the data directory is in use or unusable, or the address cannot be listened on.
@@ -43,38 +45,53 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     // Fails if the process has one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    telemetry::start()?;
     let _lock = lock(&config.data)?;
-    let listener = tokio::net::TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listening on {}", config.listen))?;
-    let address = listener.local_addr()?;
+    let listeners = Listeners::bind(&config)?;
+    let addresses = listeners.addresses()?;
+    let tls = config.tls.listen.map(|_| Tls::open(&config)).transpose()?;
     let (service, first_token) = open(config).await?;
     let service = Arc::new(service);
     http::upload::resume_all(&service).await?;
-    jobs::start(&service);
-    tokio::spawn(machine::watch(service.clone()));
-    tokio::spawn(tidy(service.clone()));
-    let router = http::router(service).into_make_service_with_connect_info::<SocketAddr>();
+    let workers = jobs::start(&service);
+    let mut background = JoinSet::new();
+    background.spawn(machine::watch(service.clone()));
+    background.spawn(tidy(service.clone()));
+    background.spawn(tls::watch(tls.clone()));
+    background.spawn(telemetry::upkeep());
+    let metrics = http::metrics::router(service.clone());
+    let api = http::router(service.clone());
+    let mut serving = listeners.serve(&api, metrics, tls.as_ref())?;
     ready(&Started {
-        address,
+        addresses,
+        authority: tls.as_ref().and_then(Tls::authority),
         first_token,
     });
-    let (stopping, stopped) = oneshot::channel();
-    let stop = async {
-        stop.await;
-        let _ = stopping.send(());
-    };
-    let late = async {
-        // A server that ended by itself never sends: then the other branch has ended as well.
-        let _ = stopped.await;
-        tokio::time::sleep(GRACE).await;
-    };
     tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(stop) => {
-            served.context("serving requests")
-        }
-        () = late => Ok(()),
+        ended = serving.ended() => return ended,
+        () = stop => {}
     }
+    drain(&service, serving, workers).await;
+    Ok(())
+}
+
+/// Ends what runs, in the time that the operator gives it. What does not end in time is not lost:
+/// uploads continue where they were counted last, jobs begin anew.
+async fn drain(service: &Service, serving: Serving, workers: JoinSet<()>) {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let notice = seconds(service.config.limits.drain_notice_seconds);
+    if !notice.is_zero() {
+        service.drain.enter(Phase::Leaving);
+        tokio::time::sleep(notice).await;
+    }
+    service.drain.enter(Phase::Draining);
+    let limit = seconds(service.config.limits.drain_seconds);
+    let sessions = tokio::time::timeout(limit, service.drain.ended());
+    let (_, (), ()) = tokio::join!(
+        sessions,
+        serving.drain(limit),
+        jobs::drain(service, workers, limit)
+    );
 }
 
 /// A further token for the first account, made while the service is stopped or running.
@@ -190,6 +207,7 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         image_jobs: Notify::new(),
         fetch_jobs: Notify::new(),
         droplet_jobs: Notify::new(),
+        drain: Drain::default(),
         cancels: Mutex::default(),
     };
     Ok((service, first_token))

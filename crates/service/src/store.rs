@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::uploads::capacity;
+
 /// The store of one region.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -33,6 +35,21 @@ impl Store {
         fs::create_dir_all(&incoming)?;
         fs::create_dir_all(&images)?;
         Ok(Self { images, incoming })
+    }
+
+    /// Whether the store can be read and written.
+    ///
+    /// # Errors
+    /// With what is in the way.
+    pub fn probe(&self) -> io::Result<()> {
+        fs::metadata(&self.images)?;
+        rustix::fs::access(&self.incoming, rustix::fs::Access::WRITE_OK)?;
+        Ok(())
+    }
+
+    /// Bytes that may still be written, if that can be told.
+    pub fn free_bytes(&self) -> Option<u64> {
+        capacity::free(&self.images).ok()
     }
 
     /// A new file to write an image into. It vanishes unless it is [committed](Self::commit).

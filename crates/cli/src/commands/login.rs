@@ -30,8 +30,9 @@ pub fn run(session: &Session, args: &LoginArgs) -> anyhow::Result<ExitCode> {
             .hint("the service prints one on its first start; `abbild admin token` makes another")
             .into());
     }
-    let credentials = Credentials { url, token };
-    let client = Client::new(&credentials, session.lang);
+    let ca = args.ca.as_deref().map(std::path::absolute).transpose()?;
+    let credentials = Credentials { url, token, ca };
+    let client = Client::new(&credentials, session.lang)?;
     let account = match client.get::<AccountOne>("/v2/account") {
         Ok(answer) => answer.account,
         Err(error) if error.status() == Some(401) => {

@@ -8,6 +8,7 @@ mod check;
 mod console;
 mod convert;
 mod images;
+mod serve;
 mod service;
 mod upload;
 mod usage;

@@ -10,6 +10,7 @@ mod bytes;
 mod document;
 mod load;
 mod mistake;
+mod operation;
 mod secret;
 mod show;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use bytes::parse_bytes;
 pub use load::{Loaded, Sources};
 pub use mistake::{Issue, Issues, Mistake, Mistakes, Origin};
+pub use operation::{LogConfig, LogFormat, MetricsConfig, TlsConfig};
 pub use secret::Secret;
 
 use crate::db::{Backend, sqlite_url};
@@ -38,7 +40,7 @@ pub const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 107_374_182_400;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the API listens. Plain HTTP, hence loopback by default.
+    /// Where the API listens. Plain HTTP, hence loopback, unless there are `trusted_proxies`.
     pub listen: SocketAddr,
     /// Base URL under which clients reach the API; from the `Host` header when absent.
     pub public_url: Option<String>,
@@ -51,6 +53,12 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which they say who the client is.
     pub forwarded_header: ForwardedHeader,
+    /// The listener for TLS.
+    pub tls: TlsConfig,
+    /// Where metrics are served, and to whom.
+    pub metrics: MetricsConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
     /// Sizes and times.
     pub limits: Limits,
     /// Imports by URL.
@@ -113,6 +121,10 @@ pub struct Limits {
     pub requests_per_hour: u32,
     /// The same in a minute.
     pub requests_per_minute: u32,
+    /// Seconds that a stop may take at most.
+    pub drain_seconds: u32,
+    /// Seconds before that in which only `/readyz` says that the service is being stopped.
+    pub drain_notice_seconds: u32,
 }
 
 /// One region.
@@ -150,6 +162,9 @@ impl Default for Config {
             database: None,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::XForwardedFor,
+            tls: TlsConfig::default(),
+            metrics: MetricsConfig::default(),
+            log: LogConfig::default(),
             limits: Limits::default(),
             fetch: FetchConfig::default(),
             requirements: Severities::default(),
@@ -194,6 +209,8 @@ impl Default for Limits {
             tombstone_minutes: 60,
             requests_per_hour: 5000,
             requests_per_minute: 250,
+            drain_seconds: 30,
+            drain_notice_seconds: 0,
         }
     }
 }
@@ -249,9 +266,10 @@ impl Config {
     /// Every setting whose value has the right type and is wrong all the same.
     pub fn issues(&self) -> Vec<Issue> {
         let mut issues = Issues::default();
-        issues.require(self.listen.ip().is_loopback(), "listen", || {
+        let behind_proxy = !self.trusted_proxies.is_empty();
+        issues.require(self.listen.ip().is_loopback() || behind_proxy, "listen", || {
             format!(
-                "`listen = \"{}\"` would serve plain HTTP to the network; listen on 127.0.0.1 and put a TLS proxy before it",
+                "`listen = \"{}\"` would serve plain HTTP to the network; listen on 127.0.0.1, and for the network in `[tls]`, or name the proxy that speaks TLS in `trusted_proxies`",
                 self.listen
             )
         });
@@ -260,6 +278,7 @@ impl Config {
                 "`database` must be a URL that begins with `sqlite:` or `postgres:`".to_owned()
             });
         }
+        self.tls.check(&mut issues);
         self.fetch.check(&mut issues);
         self.check_regions(&mut issues);
         self.vm.check(&mut issues);

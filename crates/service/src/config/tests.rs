@@ -151,6 +151,13 @@ fn mistakes_are_named_with_their_place() {
 }
 
 #[test]
+fn plain_http_is_for_loopback_and_trusted_proxies() {
+    assert!(parse("listen = \"0.0.0.0:80\"").is_err());
+    let behind_proxy = "listen = \"0.0.0.0:80\"\ntrusted_proxies = [\"192.0.2.10/32\"]";
+    parse(behind_proxy).unwrap();
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let text = "listen = \"0.0.0.0:80\"\nlisen = 1\n[limits]\nmax_upload_size = -1\n\
                 [[regions]]\nslug = 7\nname = \"a\"\n[vm]\nkvm = \"no\"\naddresses = 0";

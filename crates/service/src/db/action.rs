@@ -36,7 +36,7 @@ pub struct ActionRow {
 
 /// Values of the column `ready`: what an unfinished action waits for.
 const WORKER: i64 = 1;
-const FETCH_WORKER: i64 = 2;
+pub(super) const FETCH_WORKER: i64 = 2;
 
 impl ActionRow {
     /// State.
@@ -372,6 +372,18 @@ pub async fn release_of_node(tx: &mut Tx, node: &str) -> Result<()> {
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Gives the jobs of one process back, as if it had never begun them, and returns how many.
+pub async fn release_of(tx: &mut Tx, owner: &str) -> Result<u64> {
+    let done = sqlx::query(
+        "UPDATE actions SET lease_until = 0, attempts = attempts - 1 \
+         WHERE status = 'in-progress' AND lease_owner = $1 AND lease_until > 0",
+    )
+    .bind(owner)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Gives every job back: the process that held them is gone.

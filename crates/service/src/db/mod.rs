@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod action;
+pub mod census;
 pub mod droplet;
 pub mod fetch;
 pub mod idempotency;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use super::{ApiError, ApiResult, PathId};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::droplet::{self, DropletRow};
+use crate::drain::Session;
 use crate::vm::Hypervisor;
 
 /// The most of a log that one answer carries.
@@ -54,7 +55,8 @@ pub async fn attach(
         region.hypervisor.console(row.id).await.map_err(|error| {
             ApiError::conflict(format!("the console cannot be reached: {error}"))
         })?;
-    Ok(upgrade.on_upgrade(move |socket| bridge(socket, serial)))
+    let session = service.drain.session();
+    Ok(upgrade.on_upgrade(move |socket| bridge(socket, serial, session)))
 }
 
 async fn find(service: &Service, account: i64, id: i64) -> ApiResult<DropletRow> {
@@ -63,8 +65,8 @@ async fn find(service: &Service, account: i64, id: i64) -> ApiResult<DropletRow>
         .ok_or_else(ApiError::not_found)
 }
 
-/// Carries bytes both ways until either side ends.
-async fn bridge(mut socket: WebSocket, mut serial: UnixStream) {
+/// Carries bytes both ways until either side ends, or the service.
+async fn bridge(mut socket: WebSocket, mut serial: UnixStream, mut session: Session) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(16 * 1024);
@@ -76,6 +78,14 @@ async fn bridge(mut socket: WebSocket, mut serial: UnixStream) {
                 if socket.send(message).await.is_err() || ended {
                     break;
                 }
+            }
+            () = session.draining() => {
+                let away = CloseFrame {
+                    code: close_code::AWAY,
+                    reason: "the service is being stopped; the machine goes on".into(),
+                };
+                let _ = socket.send(Message::Close(Some(away))).await;
+                break;
             }
             message = socket.recv() => {
                 let bytes = match message {

@@ -7,15 +7,14 @@ use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::observe::RequestId;
+
 /// The longest message that is taken over from the framework.
 const MAX_MESSAGE_BYTES: usize = 4096;
-
-/// The header that carries the request id.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// An error answer in the making.
 #[derive(Debug, Clone)]
@@ -157,6 +156,12 @@ impl ApiError {
         &self.message
     }
 
+    /// 503, of what was going on when the service was told to stop
+    pub fn stopping() -> Self {
+        let message = "the service is being stopped; what arrived is kept, continue in a moment";
+        Self::unavailable(message).with_retry_after(2)
+    }
+
     /// 500
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         let message = "The service failed; its operator finds the cause under the request id.";
@@ -206,24 +211,22 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Gives every answer a request id and a complete content type, and every error its body.
+/// Gives every answer a complete content type, and every error its body.
 pub async fn finish(request: Request, next: Next) -> Response {
-    let request_id = uuid::Uuid::new_v4().to_string();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let request_id = request.extensions().get::<RequestId>().cloned();
     let mut response = next.run(request).await;
-    let status = response.status();
     let error = match response.extensions_mut().remove::<ApiError>() {
         None => foreign(&mut response).await,
         own => own,
     };
     if let Some(error) = error {
         if let Some(cause) = &error.cause {
-            tracing::error!(%request_id, %method, path, cause, "a request failed");
+            tracing::error!(cause, "a request failed");
         }
         let body = Json(ErrorBody {
             id: error.id,
             message: error.message,
-            request_id: Some(request_id.clone()),
+            request_id: request_id.map(|id| id.0),
         });
         let mut headers = std::mem::take(response.headers_mut());
         headers.remove(CONTENT_LENGTH);
@@ -236,10 +239,6 @@ pub async fn finish(request: Request, next: Next) -> Response {
         && content_type == "application/json"
     {
         *content_type = HeaderValue::from_static("application/json; charset=utf-8");
-    }
-    tracing::debug!(%request_id, %method, path, %status, "answered");
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
     }
     response
 }

@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{ApiError, MAX_BODY_BYTES};
+use super::{ApiError, MAX_BODY_BYTES, peer};
 use crate::Service;
 use crate::db::Window;
 
@@ -118,12 +118,14 @@ impl FromRequestParts<Arc<Service>> for BaseUrl {
         if let Some(url) = &service.config.public_url {
             return Ok(Self(url.trim_end_matches('/').to_owned()));
         }
-        let host = parts
-            .headers
-            .get(HOST)
-            .and_then(|v| v.to_str().ok())
+        // HTTP/2 has the host in the URI.
+        let header = parts.headers.get(HOST).and_then(|v| v.to_str().ok());
+        let host = header
+            .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
             .map_or_else(|| service.config.listen.to_string(), str::to_owned);
-        Ok(Self(format!("http://{host}")))
+        let secure = peer::is_secure(&service.config, &parts.extensions, &parts.headers);
+        let scheme = if secure { "https" } else { "http" };
+        Ok(Self(format!("{scheme}://{host}")))
     }
 }
 

@@ -9,12 +9,15 @@ mod console;
 mod droplet;
 mod error;
 mod extract;
+mod health;
 mod idempotency;
 mod image;
 mod image_region;
 mod image_source;
 mod image_view;
 mod key;
+pub mod metrics;
+mod observe;
 mod openapi;
 mod peer;
 mod rate;
@@ -31,6 +34,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -56,7 +60,10 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(from_fn_with_state(service.clone(), rate::limit))
         .layer(cors())
         .layer(from_fn_with_state(service.clone(), upload::announce))
+        .route("/metrics", get(metrics::show))
         .layer(from_fn(error::finish))
+        .merge(health())
+        .layer(from_fn(observe::observe))
         .with_state(service)
 }
 
@@ -73,6 +80,13 @@ fn described() -> (Router<Arc<Service>>, OpenApi) {
         .split_for_parts();
     openapi::complete(&mut document);
     (routes, document)
+}
+
+/// For those who watch the service: no part of the API, and neither limited nor answered like it.
+fn health() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
 }
 
 /// Every path of the API with JSON bodies. Handlers that are not described do not get in.

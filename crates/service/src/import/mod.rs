@@ -287,7 +287,7 @@ async fn enter(
     job: &JobContext,
     stage: Stage,
 ) -> anyhow::Result<()> {
-    job.reset();
+    job.begin_stage(stage);
     let mut tx = service.write_for(action).await?;
     if !image::set_stage(&mut tx, action.resource_id, stage).await? {
         bail!(Final::new("the image was deleted meanwhile"));
@@ -300,7 +300,8 @@ async fn enter(
 async fn blocking<T: Send + 'static>(
     step: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
-    match tokio::task::spawn_blocking(step).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(step)).await {
         Ok(result) => result,
         Err(error) if error.is_cancelled() => bail!("the service is stopping"),
         Err(_) => bail!(Final::new(

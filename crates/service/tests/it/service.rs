@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use abbild_service::Config;
+use abbild_service::{Addresses, Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -32,6 +32,7 @@ pub struct Service {
     pub token: String,
     /// URL of its database on the PostgreSQL server, if there is one.
     database: Option<String>,
+    pub addresses: Option<Addresses>,
     agent: Agent,
     settings: String,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -55,6 +56,7 @@ impl Service {
             database: std::env::var("ABBILD_TEST_POSTGRES")
                 .ok()
                 .map(|server| create_database(&server)),
+            addresses: None,
             agent: Agent::config_builder()
                 .http_status_as_error(false)
                 .build()
@@ -89,12 +91,13 @@ impl Service {
                     async {
                         let _ = stopped.await;
                     },
-                    |s| started.send((s.address, s.first_token.clone())).unwrap(),
+                    |s| started.send((s.addresses, s.first_token.clone())).unwrap(),
                 ))
                 .unwrap();
         });
-        let (address, token) = ready.recv_timeout(Duration::from_secs(30)).unwrap();
-        self.url = format!("http://{address}");
+        let (addresses, token) = ready.recv_timeout(Duration::from_secs(30)).unwrap();
+        self.url = format!("http://{}", addresses.plain);
+        self.addresses = Some(addresses);
         self.token = token.unwrap_or_else(|| self.token.clone());
         self.running = Some((stop, thread));
     }

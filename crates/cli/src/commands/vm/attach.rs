@@ -14,7 +14,7 @@ use tungstenite::client::IntoClientRequest as _;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::http::HeaderValue;
 use tungstenite::stream::MaybeTlsStream;
-use tungstenite::{Error as WsError, Message, WebSocket};
+use tungstenite::{Connector, Error as WsError, Message, WebSocket, client_tls_with_config};
 
 use crate::client::{self, Client, refusal};
 use crate::interrupt::Interrupt;
@@ -62,7 +62,8 @@ impl Attached {
         let stream = dial(client.url())?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(CONNECT))?;
-        let socket = match tungstenite::client_tls(request, stream) {
+        let connector = client.trust().for_sockets()?.map(Connector::Rustls);
+        let socket = match client_tls_with_config(request, stream, None, connector) {
             Ok((socket, _)) => socket,
             Err(HandshakeError::Failure(WsError::Http(answer))) => {
                 let body = answer.body().as_deref().unwrap_or_default();

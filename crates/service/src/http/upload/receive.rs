@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use metrics::counter;
 use tokio::task::JoinHandle;
 
 use super::super::{ApiError, ApiResult};
@@ -22,6 +23,7 @@ use crate::Service;
 use crate::db::sql_size;
 use crate::db::upload::UploadRow;
 use crate::import::{self, early};
+use crate::telemetry::RECEIVED_BYTES;
 use crate::uploads::checksum::{Checksum, Hasher};
 use crate::uploads::ledger::{Entry, Recorded};
 use crate::uploads::sink::Sink;
@@ -141,12 +143,14 @@ impl Receiver {
 
     /// Takes the body to its end, and returns its trailers.
     async fn take(&mut self, mut body: Body, writing: &Writing) -> ApiResult<Option<HeaderMap>> {
+        let mut session = self.service.drain.session();
         loop {
             let frame = tokio::select! {
                 frame = tokio::time::timeout(STALL, body.frame()) => frame,
                 () = writing.wanted() => {
                     return Err(ApiError::conflict("a newer request goes on with this upload"));
                 }
+                () = session.draining() => return Err(ApiError::stopping()),
             };
             let Ok(frame) = frame else {
                 return Err(ApiError::bad_request(format!(
@@ -199,6 +203,7 @@ impl Receiver {
         let written = self.sink.flush().await;
         let received = written.map_err(|e| ApiError::writing(&e))?;
         let file = self.sink.file().map_err(|e| ApiError::writing(&e))?;
+        counter!(RECEIVED_BYTES).increment(received - self.counted);
         self.counted = received;
         let entry = Entry {
             id: self.row.id.clone(),
