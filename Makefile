@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-e2e test-agreement test-clients bench fuzz fixtures fixtures-all fmt lint build clean
+.PHONY: help run test test-e2e test-crash test-agreement test-clients bench fuzz fixtures fixtures-all fmt lint build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,8 @@ test: ## Everything that must pass: checks, unit tests, one real guest booted
 	cargo nextest run --locked --manifest-path fuzz/Cargo.toml
 	cargo build --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/e2e/run smoke
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/crash/run 5
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild scripts/with-postgres tests/crash/run 5
 
 test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
 	@scripts/setup test
@@ -38,6 +40,14 @@ test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
 	ABBILD_REQUIRE_FIXTURES=all cargo nextest run --locked -p abbild-guest family
 	cargo build --release --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/e2e/run full
+
+# How often the service is killed, on either database.
+KILLS ?= 300
+test-crash: ## Kill the service hundreds of times and prove that nothing is lost
+	@scripts/setup test
+	cargo build --release --locked -p abbild
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/crash/run $(KILLS)
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild scripts/with-postgres tests/crash/run $(KILLS)
 
 # Options: readers or guests, both if empty; IMAGES limits it to some.
 AGREEMENT ?=

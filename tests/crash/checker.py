@@ -1,0 +1,100 @@
+"""What must be true when everything has come to rest."""
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from abbild import wait_for
+from customer import REGIONS, Api, Broken, Customer, disk
+
+
+def check(service, seconds=600):
+    """Waits for the last job, starts the service anew, and looks at everything."""
+    api = Api(service)
+    wait_for("the last job to end", lambda: not open_actions(api), seconds, interval=0.5)
+    # What was left by a process that was killed goes with the first sweep.
+    service.stop()
+    service.start()
+    check_actions(api)
+    wanted = check_images(api)
+    give_up_uploads(api, service)
+    for region in REGIONS:
+        directory = service.data / "regions" / region
+        wait_for(
+            f"{region} to hold what is referred to: {sorted(wanted[region])}",
+            lambda: stored(directory) == wanted[region],
+            60,
+        )
+        for path in (directory / "images").iterdir():
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            if found != path.stem:
+                raise Broken(f"{path} has the digest {found}")
+    wait_for("staging to be empty", lambda: not leftovers(service), 60)
+    check_content(service)
+
+
+def open_actions(api):
+    return [a for a in api.pages("/v2/actions", "actions") if a["status"] == "in-progress"]
+
+
+def check_actions(api):
+    for action in api.pages("/v2/actions", "actions"):
+        if action["status"] == "errored" and not (action["abbild"] or {}).get("reason"):
+            raise Broken(f"an action without a reason: {action}")
+        if action["completed_at"] is None:
+            raise Broken(f"an action without an end: {action}")
+
+
+def check_images(api):
+    """By region, the digests that must be there."""
+    wanted = {region: set() for region in REGIONS}
+    for image in api.pages("/v2/images", "images"):
+        more = image["abbild"]
+        if more["stage"] == "failed" and not image["error_message"]:
+            raise Broken(f"an image without a reason: {image}")
+        # Without an action nothing moves any more; one that still waits for bytes is the
+        # customer's to go on with.
+        if more["stage"] not in ("available", "failed", "receiving"):
+            raise Broken(f"an image on its way without an action: {image}")
+        for copy in more["regions"]:
+            if more["stage"] == "available" and copy["status"] == "available":
+                wanted[copy["slug"]].add(more["digest"].removeprefix("sha256:"))
+            elif more["stage"] == "available" and copy["status"] != "failed":
+                raise Broken(f"a copy on its way without an action: {image}")
+    return wanted
+
+
+def give_up_uploads(api, service):
+    """Customers stopped in the middle: what they began is theirs to give up."""
+    for path in (service.data / "uploads").iterdir():
+        api.sure("DELETE", f"/v2/uploads/{path.name}", {"Tus-Resumable": "1.0.0"})
+
+
+def stored(directory):
+    return {path.stem for path in (directory / "images").iterdir()}
+
+
+def leftovers(service):
+    places = [service.data / "uploads", service.data / "staging"]
+    places += [service.data / "regions" / region / "incoming" for region in REGIONS]
+    return [path for place in places for path in place.iterdir()]
+
+
+def check_content(service):
+    """The digest of each canonical image stands for the disk that was sent."""
+    images = {p.stem: p for r in REGIONS for p in (service.data / "regions" / r / "images").iterdir()}
+    for number, digest in Customer.digests.items():
+        path = images.get(digest.removeprefix("sha256:"))
+        if path is None:
+            continue
+        handle, raw = tempfile.mkstemp()
+        os.close(handle)
+        try:
+            convert = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw]
+            subprocess.run(convert, check=True)
+            if Path(raw).read_bytes() != disk(number):
+                raise Broken(f"{path} is not disk {number}")
+        finally:
+            os.unlink(raw)

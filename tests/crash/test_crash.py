@@ -1,0 +1,136 @@
+"""SIGKILL at random moments, and the same checker after faults that are no crash."""
+
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+import uuid
+from pathlib import Path
+
+import checker
+import source
+from abbild import BINARY, Service
+from customer import Customer
+from proxy import Proxy
+
+KILLS = int(os.environ.get("ABBILD_CRASH_KILLS", "10"))
+SEED = int(os.environ.get("ABBILD_CRASH_SEED") or random.randrange(1 << 32))
+# Faults that take longer than a crash.
+FAULTS = max(3, KILLS // 10)
+CUSTOMERS = 5
+
+# Disks without an operating system are accepted; limits are out of the way.
+SETTINGS = """
+{database}
+[limits]
+requests_per_hour = 0
+requests_per_minute = 0
+staging_reserve = 0
+[fetch]
+allow = ["127.0.0.0/8"]
+[requirements]
+operating-system = "note"
+root-filesystem = "note"
+cloud-init = "note"
+datasource-order = "note"
+sshd = "note"
+"""
+
+
+def new_database():
+    """The URL of a database of its own on the PostgreSQL server, if there is one."""
+    server = os.environ.get("ABBILD_TEST_POSTGRES")
+    if not server:
+        return None
+    name = f"crash_{uuid.uuid4().hex}"
+    host, query = server.split("?", 1)
+    sql = f"CREATE DATABASE {name}"
+    subprocess.run(["psql", "-qX", "-d", f"{host}/postgres?{query}", "-c", sql], check=True)
+    return f"{host}/{name}?{query}"
+
+
+class CrashTest(unittest.TestCase):
+    def setUp(self):
+        if not BINARY.exists():
+            raise AssertionError(f"{BINARY} is missing; `cargo build -p abbild` makes it")
+        self.base = Path(tempfile.mkdtemp(prefix="abbild-crash-"))
+        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+        self.database = new_database()
+        self.begin(self.database)
+        self.random = random.Random(SEED)
+        Customer.digests = {}
+
+    def begin(self, database):
+        setting = f'database = "{database}"' if database else ""
+        self.service = Service(self.base, SETTINGS.format(database=setting))
+        self.addCleanup(self.service.stop)
+
+    def start_customers(self):
+        self.halt = threading.Event()
+        url = source.serve()
+        self.customers = [
+            Customer(self.service, SEED + number, self.halt, url) for number in range(CUSTOMERS)
+        ]
+        for customer in self.customers:
+            customer.start()
+
+    def stop_customers(self):
+        self.halt.set()
+        for customer in self.customers:
+            customer.join(timeout=900)
+            self.assertFalse(customer.is_alive(), "a customer still waits")
+        self.assertEqual([c.failure for c in self.customers if c.failure], [], self.told())
+
+    def kill_while_it_starts(self):
+        command = [BINARY, "serve", "--config", self.service.config]
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+        time.sleep(self.random.random() * 0.5)
+        process.kill()
+        process.wait()
+
+    def told(self):
+        """For whoever has to find out what happened."""
+        log = self.service.log.read_text().splitlines()[-40:]
+        return "\n".join([f"ABBILD_CRASH_SEED={SEED}", *log])
+
+    def test_killed_at_random_moments(self):
+        self.service.start()
+        self.start_customers()
+        for _ in range(KILLS):
+            time.sleep(self.random.choice((0.05, 0.3, 1, 3)) * self.random.random())
+            self.service.kill()
+            if self.random.random() < 0.2:
+                self.kill_while_it_starts()
+            self.service.start()
+            if any(customer.failure for customer in self.customers):
+                break
+        self.finish()
+
+    def test_database_away(self):
+        if not self.database:
+            self.skipTest("SQLite is always there")
+        server = self.database.split("host=")[1]
+        proxy = Proxy(self.base, server)
+        self.begin(self.database.replace(server, str(self.base)))
+        self.service.start()
+        self.start_customers()
+        for _ in range(FAULTS):
+            time.sleep(3 * self.random.random())
+            proxy.cut()
+            time.sleep(3 * self.random.random())
+            proxy.mend()
+        self.finish()
+
+    def finish(self):
+        self.stop_customers()
+        checker.check(self.service)
+        done = {}
+        for customer in self.customers:
+            for what, count in customer.done.items():
+                done[what] = done.get(what, 0) + count
+        print(f"{done} ", end="", flush=True)
