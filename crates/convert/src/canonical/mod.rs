@@ -22,15 +22,15 @@ mod tables;
 mod worker;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::thread;
 
 use abbild_disk::Disk;
 
-use crate::durable::{empty, flush, sectors_size};
-use crate::qcow2::{CLUSTER_U64, CompressionType, Header};
+use crate::durable::{flush, sectors_size};
+use crate::output::Output;
+use crate::qcow2::{CLUSTER, CLUSTER_U64, CompressionType, Header};
 use crate::ranges::Ranges;
-use crate::{Control, Error, Result, hash, pool};
+use crate::{Control, Result, hash, pool};
 use packer::Packer;
 use tables::Tables;
 use worker::{BATCH_U64, Batch, Cluster, Packing};
@@ -81,7 +81,15 @@ pub fn encode<D: Disk + Sync + ?Sized>(
     options: Options,
     control: &Control<'_>,
 ) -> Result<Encoded> {
-    let written = write(disk, out, CompressionType::Zstd, options.threads, control)?;
+    sectors_size(disk)?;
+    let output = Output::file(out, true)?;
+    let written = write(
+        disk,
+        &output,
+        CompressionType::Zstd,
+        options.threads,
+        control,
+    )?;
     Ok(Encoded {
         sha256: hash_and_flush(out, control)?,
         file_size: written.file_size,
@@ -90,27 +98,29 @@ pub fn encode<D: Disk + Sync + ?Sized>(
     })
 }
 
-/// Writes the content of `disk` into the emptied file `out`: canonically with zstd, and otherwise
+/// Writes the content of `disk` to `out`: canonically with zstd, and otherwise
 /// in the same order without compressing anything.
 ///
 /// # Errors
 /// As [`encode`].
 pub(crate) fn write<D: Disk + Sync + ?Sized>(
     disk: &D,
-    out: &File,
+    out: &Output<'_>,
     compression: CompressionType,
     threads: usize,
     control: &Control<'_>,
 ) -> Result<Written> {
     let virtual_size = sectors_size(disk)?;
     let mut tables = Tables::new(virtual_size)?;
-    empty(out).map_err(doing)?;
     let mut packer = Packer::new(out);
     let packing = Packing {
         disk,
         compress: compression == CompressionType::Zstd,
     };
-    write_clusters(&packing, threads, control, &mut tables, &mut packer)?;
+    match out.is_recipe() {
+        None => write_clusters(&packing, threads, control, &mut tables, &mut packer)?,
+        Some(_) => refer_to_clusters(disk, &mut tables, &mut packer)?,
+    }
 
     let data_clusters = tables.data_clusters();
     let l1 = tables.finish(&mut packer)?;
@@ -125,7 +135,7 @@ pub(crate) fn write<D: Disk + Sync + ?Sized>(
         backing: None,
     };
     // Last, so that an unfinished file is not an image.
-    out.write_all_at(&header.to_bytes()?, 0).map_err(doing)?;
+    out.write(0, &header.to_bytes()?)?;
     Ok(Written {
         file_size: counts.file_size,
         virtual_size,
@@ -157,6 +167,23 @@ fn write_clusters<D: Disk + Sync + ?Sized>(
         },
     )?;
     control.step(size, Some(size))
+}
+
+/// Maps every cluster that may have data to where it lies on the disk, without reading it.
+fn refer_to_clusters<D: Disk + ?Sized>(
+    disk: &D,
+    tables: &mut Tables,
+    packer: &mut Packer<'_>,
+) -> Result<()> {
+    let mut ranges = Ranges::new(disk, CLUSTER_U64, BATCH_U64);
+    while let Some(range) = ranges.next()? {
+        for start in (range.offset..range.offset + range.len).step_by(CLUSTER) {
+            let index = start / CLUSTER_U64;
+            tables.open(index, packer)?;
+            tables.set(index, packer.refer_to_cluster(start)?);
+        }
+    }
+    Ok(())
 }
 
 /// Stores the clusters of `batch` and maps them.
@@ -192,8 +219,4 @@ fn hash_and_flush(out: &File, control: &Control<'_>) -> Result<[u8; 32]> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
-}
-
-fn doing(cause: std::io::Error) -> Error {
-    Error::io("writing the image", cause)
 }

@@ -6,11 +6,7 @@
 //! in the file is either nothing yet, and it may grow, or a stored cluster, and it can only be
 //! filled up. The order of clusters alone decides all of this, so the layout is reproducible.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
-use super::doing;
-use crate::durable::start_writeback;
+use crate::output::Output;
 use crate::qcow2::{
     CLUSTER, CLUSTER_BITS, COMPRESSED, COPIED, REFCOUNTS_PER_BLOCK, push_u64, refcount_clusters,
 };
@@ -33,10 +29,10 @@ pub(super) struct Refcounts {
 
 /// Appends clusters to the file.
 pub(super) struct Packer<'a> {
-    file: &'a File,
+    out: &'a Output<'a>,
     /// What is not written yet.
     buffer: Vec<u8>,
-    /// Offset of `buffer` in the file; a multiple of the cluster size.
+    /// Offset of `buffer` in the image; a multiple of the cluster size.
     base: u64,
     /// Where in `buffer` the open cluster is free.
     open: Option<usize>,
@@ -45,12 +41,12 @@ pub(super) struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    /// Starts an empty file, leaving room for the header.
-    pub(super) fn new(file: &'a File) -> Self {
+    /// Starts an empty image, leaving room for the header.
+    pub(super) fn new(out: &'a Output<'a>) -> Self {
         Self {
-            file,
-            buffer: vec![0; CLUSTER],
-            base: 0,
+            out,
+            buffer: Vec::new(),
+            base: CLUSTER as u64,
             open: None,
             counts: vec![1],
         }
@@ -82,6 +78,16 @@ impl<'a> Packer<'a> {
     /// Appends a cluster as it is and returns its L1 or L2 entry.
     pub(super) fn put_cluster(&mut self, bytes: &[u8]) -> Result<u64> {
         let offset = self.append_aligned(bytes)?;
+        self.refer(offset >> CLUSTER_BITS)?;
+        Ok(COPIED | offset)
+    }
+
+    /// Appends the cluster at `source` of the disk to a recipe and returns its L2 entry.
+    pub(super) fn refer_to_cluster(&mut self, source: u64) -> Result<u64> {
+        self.write(self.buffer.len())?;
+        let offset = self.base;
+        self.out.refer(offset, CLUSTER as u64, source);
+        self.base += CLUSTER as u64;
         self.refer(offset >> CLUSTER_BITS)?;
         Ok(COPIED | offset)
     }
@@ -172,9 +178,12 @@ impl<'a> Packer<'a> {
 
     /// Writes the first `len` bytes of the buffer, whole clusters.
     fn write(&mut self, len: usize) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
         let bytes = &self.buffer[..len];
-        self.file.write_all_at(bytes, self.base).map_err(doing)?;
-        start_writeback(self.file, self.base, len as u64);
+        self.out.write(self.base, bytes)?;
+        self.out.complete(self.base, len as u64);
         self.buffer.drain(..len);
         self.open = self.open.map(|open| open - len);
         self.base += len as u64;

@@ -8,8 +8,8 @@ use abbild_disk::Disk;
 
 use super::Job;
 use super::identity::{Fingerprint, Identity};
-use super::output::Completion;
 use crate::Result;
+use crate::output::Completion;
 use crate::pool::{self, Line};
 use crate::ranges::{Range, Ranges};
 use crate::zero::is_zero;
@@ -31,13 +31,22 @@ pub(super) fn checksum(piece: &[u8]) -> Option<u32> {
     (!is_zero(piece)).then(|| crc32c::crc32c(piece))
 }
 
-/// Stores every unit of `unit` bytes that has data where `layout` says.
+/// Stores every unit of `unit` bytes that has data where `layout` says; in a recipe, every unit that
+/// may have data, because nothing is read.
 pub(super) fn write<D: Disk + Sync + ?Sized>(
     job: &Job<'_, D>,
     unit: u64,
     layout: &mut impl Layout,
 ) -> Result<Identity> {
     let mut ranges = Ranges::new(job.disk, unit, BATCH);
+    if let Some(identity) = job.out.is_recipe() {
+        while let Some(range) = ranges.next()? {
+            for start in (range.offset..range.offset + range.len).step_by(unit as usize) {
+                job.out.refer(layout.place(start / unit)?, unit, start);
+            }
+        }
+        return Ok(identity);
+    }
     let mut fingerprint = Fingerprint::new(job.virtual_size);
     let mut writer = Writer {
         job,

@@ -33,9 +33,14 @@ impl Fingerprint {
 
 /// A digest of the content of a disk.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Identity([u8; 32]);
+pub(crate) struct Identity([u8; 32]);
 
 impl Identity {
+    /// The identity that a digest of the content, of whatever kind, stands for.
+    pub(crate) fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// A UUID for `purpose`, in the byte order of Microsoft and VirtualBox: the first three fields
     /// little-endian. Of version 8 (RFC 9562, section 5.8), which is for such uses.
     pub(super) fn guid(&self, purpose: &str) -> [u8; 16] {

@@ -19,7 +19,6 @@
 
 mod blocks;
 mod identity;
-mod output;
 mod raw;
 mod table;
 mod vdi;
@@ -32,9 +31,10 @@ use std::fs::File;
 use abbild_disk::{Disk, Format};
 
 use crate::durable::{flush, sectors_size};
+use crate::output::Output;
 use crate::qcow2::CompressionType;
 use crate::{Control, Error, ErrorKind, Result, canonical};
-use output::Output;
+pub(crate) use identity::Identity;
 
 /// A format that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -149,12 +149,28 @@ pub fn export<D: Disk + Sync + ?Sized>(
     control: &Control<'_>,
 ) -> Result<Exported> {
     options.check()?;
+    // Before the file is emptied.
+    sectors_size(disk)?;
+    let output = Output::file(out, options.durable)?;
+    let exported = write(disk, &output, options, control)?;
+    if options.durable {
+        flush(out)?;
+    }
+    Ok(exported)
+}
+
+/// Writes the content of `disk` to `out`.
+pub(crate) fn write<D: Disk + Sync + ?Sized>(
+    disk: &D,
+    out: &Output<'_>,
+    options: ExportOptions,
+    control: &Control<'_>,
+) -> Result<Exported> {
     let virtual_size = sectors_size(disk)?;
-    let output = Output::new(out, options.durable)?;
     let job = Job {
         disk,
         virtual_size,
-        out: &output,
+        out,
         threads: options.threads,
         control,
     };
@@ -172,9 +188,6 @@ pub fn export<D: Disk + Sync + ?Sized>(
         (Target::Vmdk, false) => vmdk::sparse::write(&job)?,
         (Target::Vmdk, true) => vmdk::stream::write(&job)?,
     };
-    if options.durable {
-        flush(out)?;
-    }
     Ok(Exported {
         file_size,
         virtual_size,

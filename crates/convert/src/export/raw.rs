@@ -3,8 +3,8 @@
 use abbild_disk::Disk;
 
 use super::Job;
-use super::output::Output;
 use crate::Result;
+use crate::output::Output;
 use crate::pool::{self, Line};
 use crate::ranges::{Range, Ranges};
 use crate::zero::data_runs;
@@ -19,6 +19,10 @@ const BUFFER: usize = 1 << 20;
 
 /// Writes a raw image and returns its length.
 pub(super) fn write<D: Disk + Sync + ?Sized>(job: &Job<'_, D>) -> Result<u64> {
+    if job.out.is_recipe().is_some() {
+        job.out.refer(0, job.virtual_size, 0);
+        return job.out.finish(job.virtual_size);
+    }
     let copying = Copying {
         disk: job.disk,
         out: job.out,

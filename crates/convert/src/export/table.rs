@@ -3,8 +3,8 @@
 //! Only one page of it is in memory, so a table of any length takes the same. Pages without an
 //! entry of their own are left to the empty file if what they would hold is zeros.
 
-use super::output::Output;
 use crate::Result;
+use crate::output::Output;
 
 /// Bytes gathered before they are written; a multiple of every entry.
 const PAGE: usize = 64 << 10;
@@ -81,7 +81,7 @@ mod tests {
 
     fn table(filler: u8, entries: u64, set: &[u64]) -> Vec<u8> {
         let file = tempfile::tempfile().unwrap();
-        let out = Output::new(&file, false).unwrap();
+        let out = Output::file(&file, false).unwrap();
         let mut table = Table::new(&out, 512, entries * 4, filler);
         for index in set {
             table.set(*index, [1, 2, 3, 4]).unwrap();

@@ -57,7 +57,7 @@ fn digest(path: &Path) -> [u8; 32] {
 }
 
 /// Text, noise and holes across the boundaries of every unit, and an odd tail.
-fn mixed() -> Patched {
+pub fn mixed() -> Patched {
     let size = 9 * MIB + 1536;
     Patched::new(size)
         .with(0, text(3 * CLUSTER, 1))
@@ -71,7 +71,7 @@ fn mixed() -> Patched {
 }
 
 /// Content patterns by name.
-fn patterns() -> Vec<(&'static str, Patched)> {
+pub fn patterns() -> Vec<(&'static str, Patched)> {
     let byte = |at| Patched::new(3 * MIB).with(at, vec![0x5a]);
     vec![
         ("one sector", Patched::new(512).with(0, noise(512, 1))),

@@ -8,6 +8,7 @@ mod canonical;
 mod export;
 mod hostile;
 mod overlay;
+mod recipe;
 mod stream;
 mod stream_xz_zstd;
 mod support;

@@ -21,8 +21,8 @@ use super::{
 use crate::durable::SECTOR;
 use crate::export::Job;
 use crate::export::blocks::{BATCH, checksum};
-use crate::export::identity::Fingerprint;
-use crate::export::output::{Completion, Output};
+use crate::export::identity::{Fingerprint, Identity};
+use crate::output::{Completion, Output};
 use crate::pool::{self, Line};
 use crate::ranges::{Range, Ranges};
 use crate::{Error, Result};
@@ -46,6 +46,23 @@ pub(in crate::export) fn write<D: Disk + Sync + ?Sized>(job: &Job<'_, D>) -> Res
     check_size(job)?;
     let tables = job.virtual_size.div_ceil(GRAIN).div_ceil(ENTRIES);
     let overhead = (DESCRIPTOR_OFFSET + DESCRIPTOR_SECTORS).next_multiple_of(GRAIN_SECTORS);
+    let header = |directory| Header {
+        version: 3,
+        flags: FLAGS,
+        capacity: job.virtual_size / SECTOR,
+        redundant_directory: 0,
+        directory,
+        overhead,
+        compression: 1,
+    };
+    let begin = |identity: &Identity| {
+        job.out.write(0, &header(AT_END).to_bytes())?;
+        write_descriptor(job, "streamOptimized", identity)
+    };
+    let known = job.out.identity();
+    if let Some(identity) = &known {
+        begin(identity)?;
+    }
     let mut stream = Stream {
         out: job.out,
         end: overhead * SECTOR,
@@ -73,21 +90,14 @@ pub(in crate::export) fn write<D: Disk + Sync + ?Sized>(job: &Job<'_, D>) -> Res
         },
     )?;
     job.done()?;
-    write_descriptor(job, "streamOptimized", &fingerprint.finish())?;
-    let header = |directory| Header {
-        version: 3,
-        flags: FLAGS,
-        capacity: job.virtual_size / SECTOR,
-        redundant_directory: 0,
-        directory,
-        overhead,
-        compression: 1,
-    };
     let directory = stream.close()?;
     stream.marked(FOOTER, &header(u64::from(directory)).to_bytes())?;
     // The end-of-stream marker is a sector of zeros.
     let end = stream.end + SECTOR;
-    job.out.write(0, &header(AT_END).to_bytes())?;
+    if known.is_none() {
+        // The beginning comes last, so that an unfinished file is not an image.
+        begin(&fingerprint.finish())?;
+    }
     job.out.finish(end)
 }
 
