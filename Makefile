@@ -23,13 +23,14 @@ build: ## Build the release binary
 run: build ## Build and start the service on this machine
 	@exec $(CARGO_TARGET_DIR)/release/abbild serve $(ARGS)
 
+# Always the whole workspace, even where one crate would do: a selection of crates selects other
+# features of the dependencies, and cargo would compile half of them once more.
 test: ## Everything that must pass: checks, unit tests, one real guest booted
 	@scripts/setup test
 	$(MAKE) --no-print-directory lint fixtures
 	ABBILD_REQUIRE_FIXTURES=1 cargo nextest run --locked --workspace
-	scripts/with-postgres cargo nextest run --locked -p abbild-service --test it
+	scripts/with-postgres cargo nextest run --locked --workspace -E 'binary_id(abbild-service::it)'
 	cargo nextest run --locked --manifest-path fuzz/Cargo.toml
-	cargo build --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/e2e/run smoke
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/crash/run 5
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild scripts/with-postgres tests/crash/run 5
@@ -61,7 +62,7 @@ test-agreement: ## Whether other readers, and the guests when booted, see what w
 CLIENTS ?=
 test-clients: ## Whether clients that others wrote work unchanged
 	@scripts/setup clients
-	cargo build --locked -p abbild
+	cargo build --locked --workspace
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/clients/run $(CLIENTS)
 
 # Options: the groups, all if empty; see bench/run.
