@@ -240,6 +240,48 @@ pub enum ImageCommand {
     Report(ImageRef),
     /// Delete an image everywhere
     Delete(ImageRef),
+    /// Download an image into a file, in any of the five formats
+    Export(ExportArgs),
+    /// Follow an import to its end, or all images as they change
+    Watch(WatchArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without -O the format is that of OUT's suffix: .img or .raw, .qcow2, .vhdx, .vdi, \
+    .vmdk; with any other suffix it is qcow2. A qcow2 comes compressed, as the service keeps it, and \
+    its digest is verified.\n\n\
+    A download that breaks off goes on where it was, except of a compressed vmdk, which begins anew. \
+    OUT appears under its name when it is complete."
+)]
+pub struct ExportArgs {
+    /// Id or name of the image
+    pub image: String,
+    /// File to write
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Format of OUT [default: by its suffix, else qcow2]
+    #[arg(short = 'O', long, value_name = "FORMAT", value_parser = target_parser())]
+    pub format: Option<Target>,
+    /// Compress: a vmdk as streamOptimized (a qcow2 is compressed anyway; the others cannot be)
+    #[arg(long)]
+    pub compress: bool,
+    /// Do not compress a qcow2
+    #[arg(long, conflicts_with = "compress")]
+    pub no_compress: bool,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "With an image the exit status is that of its import: 0 available everywhere, 1 \
+    failed. Without one, every change of every image is a line, with --json an object, until Ctrl-C."
+)]
+pub struct WatchArgs {
+    /// Id or name of the image
+    pub image: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod args;
 mod client;
 mod commands;
 mod credentials;
+mod events;
 mod failure;
 mod input;
 mod interrupt;

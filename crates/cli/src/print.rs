@@ -44,7 +44,19 @@ fn is_unsafe(c: char) -> bool {
 /// # Errors
 /// Those of writing.
 pub fn json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
+    escaped(out, &serde_json::to_string_pretty(value)?)
+}
+
+/// Prints `value` as JSON on one line, for a sequence of them.
+///
+/// # Errors
+/// Those of writing.
+pub fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    escaped(out, &serde_json::to_string(value)?)
+}
+
+/// Prints JSON with nothing in its strings that a terminal would act upon.
+fn escaped(out: &mut dyn Write, text: &str) -> io::Result<()> {
     let mut safe = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         if c != '\n' && is_unsafe(c) {

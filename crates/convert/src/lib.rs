@@ -47,5 +47,5 @@ pub use export::{ExportOptions, Exported, Target, export};
 pub use hash::{copy_verified, digest_file, sha256_file};
 pub use head::decode_head;
 pub use overlay::{Backing, create_overlay};
-pub use recipe::{Recipe, compose, stream};
+pub use recipe::{RECIPE_VERSION, Recipe, compose, stream};
 pub use stream::{Decoded, StagingOptions, decode_to_staging};

@@ -16,6 +16,11 @@ use crate::export::{ExportOptions, Identity, Target, write};
 use crate::output::Output;
 use crate::{Control, Error, ErrorKind, Result};
 
+/// Changes whenever the same disk and digest would give other bytes than before.
+///
+/// Whoever continues a download checks it, so as not to join the halves of two different files.
+pub const RECIPE_VERSION: u32 = 1;
+
 /// A range of the file.
 #[derive(Debug)]
 pub(crate) struct Part {

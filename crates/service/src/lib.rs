@@ -31,7 +31,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::{Notify, RwLock, Semaphore};
 
 pub use config::Config;
 pub use http::document as openapi;
@@ -54,6 +54,10 @@ pub struct Service {
     /// What imports by URL are fetched with.
     web: fetch::Web,
     limiter: http::Limiter,
+    /// Who follows what changes.
+    changes: http::Changes,
+    /// One permit for each image that is compressed while it is sent.
+    exports: Arc<Semaphore>,
     /// Held for reading from finding an image in a store until a row refers to it, and for writing
     /// while unreferenced images are removed.
     store_guard: RwLock<()>,

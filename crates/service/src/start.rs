@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
-use tokio::sync::{Notify, RwLock};
+use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, RegionConfig};
@@ -57,6 +57,7 @@ pub async fn serve(
     let mut background = JoinSet::new();
     background.spawn(machine::watch(service.clone()));
     background.spawn(tidy(service.clone()));
+    background.spawn(http::look_for_changes(service.clone()));
     background.spawn(tls::watch(tls.clone()));
     background.spawn(telemetry::upkeep());
     let metrics = http::metrics::router(service.clone());
@@ -198,6 +199,8 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         instance: format!("{node}/{}", uuid::Uuid::new_v4()),
         node,
         limiter: http::Limiter::new(&config.limits),
+        changes: http::Changes::default(),
+        exports: Arc::new(Semaphore::new(http::EXPORTS)),
         config,
         db,
         regions,

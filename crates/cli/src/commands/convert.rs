@@ -63,7 +63,7 @@ pub fn run(session: &Session, args: &ConvertArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The format for a file of that name.
-fn by_suffix(path: &Path) -> Target {
+pub fn by_suffix(path: &Path) -> Target {
     path.extension()
         .and_then(|suffix| Target::from_suffix(suffix.to_str()?))
         .unwrap_or(Target::Qcow2)

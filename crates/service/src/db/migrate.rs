@@ -1,11 +1,10 @@
 //! The schema, written once for both databases.
 //!
 //! The files in `migrations/` are SQLite's dialect, kept to what PostgreSQL understands but for
-//! the few words of [`POSTGRES_WORDS`]. A migration that was released is never edited: databases
+//! the few words of [`POSTGRES_WORDS`] and, for what has no common form such as triggers, sections
+//! that begin with a line `-- [sqlite]`, `-- [postgres]` or `-- [both]`. A migration that was released is never edited: databases
 //! remember its checksum. All but the first can be undone, so that an operator may go back to the
 //! previous release.
-
-use std::borrow::Cow;
 
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
@@ -31,24 +30,62 @@ pub async fn up(pool: &Pool, backend: Backend) -> anyhow::Result<()> {
 }
 
 fn migrator(backend: Backend) -> Migrator {
-    let migrations = MIGRATIONS.iter().cloned();
-    Migrator::with_migrations(match backend {
-        Backend::Sqlite => migrations.collect(),
-        Backend::Postgres => migrations.map(for_postgres).collect(),
-    })
+    let migrations = MIGRATIONS.iter();
+    Migrator::with_migrations(migrations.map(|m| translated(m, backend)).collect())
 }
 
-fn for_postgres(migration: Migration) -> Migration {
-    let mut sql = Cow::Borrowed(migration.sql.as_str());
-    for (sqlite, postgres) in POSTGRES_WORDS {
-        sql = Cow::Owned(sql.replace(sqlite, postgres));
+/// The migration in the words of `backend`; one that need not be translated keeps its checksum.
+fn translated(migration: &Migration, backend: Backend) -> Migration {
+    let mut sql = sections(migration.sql.as_str(), backend);
+    if backend == Backend::Postgres {
+        for (sqlite, postgres) in POSTGRES_WORDS {
+            sql = sql.replace(sqlite, postgres);
+        }
     }
     Migration::new(
         migration.version,
         migration.description.clone(),
         migration.migration_type,
         // It comes from our own files.
-        AssertSqlSafe(sql.into_owned()).into_sql_str(),
+        AssertSqlSafe(sql).into_sql_str(),
         migration.no_tx,
     )
+}
+
+/// What is for `backend`, or for both.
+fn sections(sql: &str, backend: Backend) -> String {
+    let mut wanted = true;
+    let lines = sql.split_inclusive('\n').filter(|line| {
+        match line.trim_end() {
+            "-- [sqlite]" => wanted = backend == Backend::Sqlite,
+            "-- [postgres]" => wanted = backend == Backend::Postgres,
+            "-- [both]" => wanted = true,
+            _ => return wanted,
+        }
+        false
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_database_gets_its_sections() {
+        let sql = "a\n-- [sqlite]\nb\n-- [postgres]\nc\n-- [both]\nd";
+        assert_eq!(sections(sql, Backend::Sqlite), "a\nb\nd");
+        assert_eq!(sections(sql, Backend::Postgres), "a\nc\nd");
+    }
+
+    #[test]
+    fn what_sqlite_can_read_as_it_is_keeps_its_checksum() {
+        for migration in MIGRATIONS
+            .iter()
+            .filter(|m| !m.sql.as_str().contains("-- ["))
+        {
+            let same = translated(migration, Backend::Sqlite);
+            assert_eq!(same.checksum, migration.checksum, "{}", migration.version);
+        }
+    }
 }

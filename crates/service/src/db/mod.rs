@@ -12,6 +12,7 @@
 pub mod account;
 pub mod action;
 pub mod census;
+pub mod change;
 pub mod droplet;
 pub mod fetch;
 pub mod idempotency;

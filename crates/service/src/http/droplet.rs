@@ -32,6 +32,19 @@ const MAX_USER_DATA_BYTES: usize = 64 << 10;
 const MAX_NAMES: usize = 10;
 
 /// `row` on the wire, with sentences in `lang`.
+/// A machine on the wire, unless it was deleted.
+pub async fn find(
+    service: &Service,
+    account: i64,
+    id: i64,
+    lang: Lang,
+) -> ApiResult<Option<Droplet>> {
+    match droplet::find(service.db.read(), account, id).await? {
+        Some(row) => Ok(Some(to_api(service, row, lang).await?)),
+        None => Ok(None),
+    }
+}
+
 async fn to_api(service: &Service, row: DropletRow, lang: Lang) -> ApiResult<Droplet> {
     let mut droplets = many(service, vec![row], lang).await?;
     droplets

@@ -49,6 +49,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
+/// The query, whose mistakes are 422.
+#[derive(Debug)]
+pub struct Parameters<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Query(query) =
+            Query::try_from_uri(&parts.uri).map_err(|e| ApiError::unprocessable(e.body_text()))?;
+        Ok(Self(query))
+    }
+}
+
 /// The numeric id in the path; anything else does not exist.
 #[derive(Debug, Clone, Copy)]
 pub struct PathId(pub i64);

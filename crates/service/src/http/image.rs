@@ -6,12 +6,14 @@ use abbild_api::{
     ActionOne, CreateImage, ImageAction, ImageList, ImageOne, RegionCopyStatus, Stage, UpdateImage,
     distribution_or_unknown,
 };
-use abbild_guest::Report;
+use abbild_guest::{Lang, Report};
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde_json::Value;
 
+use super::conditional::{self, IfMatch};
 use super::image_source::Source;
 use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name, image_view};
 use crate::auth::Caller;
@@ -75,15 +77,19 @@ pub async fn list(
     get,
     path = "/v2/images/{id}",
     tag = "Images",
-    params(PathId, Language),
-    responses((status = 200, description = "The image", body = ImageOne)),
+    params(PathId, Language, ("if-none-match" = Option<String>, Header, description = "The entity tag of the answer that the client has")),
+    responses(
+        (status = 200, description = "The image, with an `ETag`", body = ImageOne),
+        (status = 304, description = "The client has it"),
+    ),
 )]
 pub async fn show(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
     Language(lang): Language,
     PathId(id): PathId,
-) -> ApiResult<Json<ImageOne>> {
+    headers: HeaderMap,
+) -> ApiResult<Response> {
     let row = image::find(service.db.read(), account.id, id).await?;
     let row = row.ok_or_else(ApiError::not_found)?;
     let keep = i64::from(service.config.limits.tombstone_minutes) * 60;
@@ -91,7 +97,25 @@ pub async fn show(
         return Err(ApiError::not_found());
     }
     let image = image_view::one(&service, row, lang).await?;
-    Ok(Json(ImageOne { image }))
+    conditional::answer(&headers, &ImageOne { image })
+}
+
+/// Refuses to change an image that is not as the client knows it, if it says so. The write lock is
+/// held, so that the image stays as it is.
+///
+/// # Errors
+/// 412.
+pub async fn check_match(
+    service: &Service,
+    wanted: &IfMatch,
+    row: &ImageRow,
+    lang: Lang,
+) -> ApiResult<()> {
+    if !wanted.is_given() {
+        return Ok(());
+    }
+    let image = image_view::one(service, row.clone(), lang).await?;
+    wanted.check(&conditional::tag_of(&ImageOne { image })?)
 }
 
 /// Shows what the check found in an image
@@ -276,18 +300,24 @@ fn known_region(service: &Service, slug: &str) -> ApiResult<()> {
     put,
     path = "/v2/images/{id}",
     tag = "Images",
-    params(PathId, Language),
+    params(PathId, Language, IfMatch),
     request_body = UpdateImage,
-    responses((status = 200, description = "The image", body = ImageOne)),
+    responses(
+        (status = 200, description = "The image, with an `ETag`", body = ImageOne),
+        (status = 412, description = "It is not as `If-Match` says"),
+    ),
 )]
 pub async fn update(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
     Language(lang): Language,
     PathId(id): PathId,
+    if_match: IfMatch,
     Body(request): Body<UpdateImage>,
-) -> ApiResult<Json<ImageOne>> {
-    let mut row = live(service.db.read(), account.id, id).await?;
+) -> ApiResult<Response> {
+    let mut tx = service.db.write().await?;
+    let mut row = live(&mut *tx, account.id, id).await?;
+    check_match(&service, &if_match, &row, lang).await?;
     if let Some(name) = request.name {
         row.name = checked_name(&name)?.to_owned();
     }
@@ -295,11 +325,10 @@ pub async fn update(
     if let Some(distribution) = request.distribution {
         row.distribution = distribution_or_unknown(&distribution).to_owned();
     }
-    let mut tx = service.db.write().await?;
     image::update(&mut tx, &row).await?;
     tx.commit().await?;
     let image = image_view::one(&service, row, lang).await?;
-    Ok(Json(ImageOne { image }))
+    conditional::answer(&HeaderMap::new(), &ImageOne { image })
 }
 
 /// Deletes an image from all regions
@@ -309,16 +338,19 @@ pub async fn update(
     delete,
     path = "/v2/images/{id}",
     tag = "Images",
-    params(PathId),
+    params(PathId, IfMatch),
     responses(
         (status = 204, description = "It is gone"),
+        (status = 412, description = "It is not as `If-Match` says"),
         (status = 422, description = "It is deleted already"),
     ),
 )]
 pub async fn delete(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
+    Language(lang): Language,
     PathId(id): PathId,
+    if_match: IfMatch,
 ) -> ApiResult<StatusCode> {
     let mut tx = service.db.write().await?;
     let row = image::find(&mut *tx, account.id, id).await?;
@@ -328,6 +360,7 @@ pub async fn delete(
             "Image Can not delete an already deleted image.",
         ));
     }
+    check_match(&service, &if_match, &row, lang).await?;
     if let Some(upload) = &row.upload_id {
         upload::delete(&mut tx, upload).await?;
     }
@@ -358,18 +391,24 @@ pub async fn delete(
     path = "/v2/images/{id}/actions",
     tag = "Image actions",
     operation_id = "create",
-    params(PathId),
+    params(PathId, IfMatch),
     request_body = ImageAction,
-    responses((status = 201, description = "The action", body = ActionOne)),
+    responses(
+        (status = 201, description = "The action", body = ActionOne),
+        (status = 412, description = "The image is not as `If-Match` says"),
+    ),
 )]
 pub async fn act(
     State(service): State<Arc<Service>>,
     Caller(account): Caller,
+    Language(lang): Language,
     PathId(id): PathId,
+    if_match: IfMatch,
     Body(request): Body<ImageAction>,
 ) -> ApiResult<(StatusCode, Json<ActionOne>)> {
     let mut tx = service.db.write().await?;
     let row = live(&mut *tx, account.id, id).await?;
+    check_match(&service, &if_match, &row, lang).await?;
     if row.stage()? == Stage::Failed {
         return Err(ApiError::unprocessable(format!(
             "nothing can be done with the image, because its import failed: {}",

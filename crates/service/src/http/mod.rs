@@ -5,9 +5,12 @@
 
 mod account;
 mod action;
+mod conditional;
 mod console;
 mod droplet;
 mod error;
+mod events;
+mod export;
 mod extract;
 mod health;
 mod idempotency;
@@ -41,6 +44,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use error::{ApiError, ApiResult};
+pub use events::{Changes, look_for_changes};
+pub use export::EXPORTS;
 use extract::{BaseUrl, Body, Language, Paging, PathId, Which, checked_name};
 pub use rate::Limiter;
 
@@ -98,11 +103,13 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(key::show, key::update, key::delete))
         .routes(routes!(region::list))
         .routes(routes!(region::sizes))
+        .routes(routes!(events::follow))
         .routes(routes!(action::list))
         .routes(routes!(action::show))
         .routes(routes!(image::list, image::create))
         .routes(routes!(image::show, image::update, image::delete))
         .routes(routes!(image::report))
+        .routes(routes!(export::export))
         .routes(routes!(image_region::remove))
         .routes(routes!(action::of_image, image::act))
         .routes(routes!(action::of_image_one))
@@ -156,6 +163,8 @@ fn cors() -> CorsLayer {
         Method::DELETE,
     ];
     let exposed = [
+        "content-disposition",
+        "content-range",
         "etag",
         "idempotency-replayed",
         "location",
@@ -184,6 +193,7 @@ fn cors() -> CorsLayer {
         "idempotency-key",
         "if-match",
         "if-none-match",
+        "if-range",
         "last-event-id",
         "range",
         "tus-resumable",

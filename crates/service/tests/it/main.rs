@@ -4,9 +4,12 @@
 
 mod accounts;
 mod api;
+mod conditional;
 mod conventions;
 mod droplets;
 mod early;
+mod events;
+mod exports;
 mod fetch;
 mod fetch_faults;
 mod fetch_web;

@@ -137,7 +137,45 @@ impl Service {
         }
         let request = request.body(body.to_vec()).unwrap();
         let (parts, mut body) = self.agent.run(request).unwrap().into_parts();
-        Response::from_parts(parts, body.read_to_string().unwrap())
+        let bytes = body.read_to_vec().unwrap();
+        Response::from_parts(parts, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The lines of a `GET` as they come.
+    pub fn lines(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> impl Iterator<Item = String> + use<> {
+        use std::io::BufRead;
+        let mut request = Request::get(format!("{}{path}", self.url));
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.header("authorization", format!("Bearer {}", self.token));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = self.agent.run(request.body(()).unwrap()).unwrap();
+        assert_eq!(answer.status(), 200);
+        let reader = answer.into_body().into_reader();
+        std::io::BufReader::new(reader)
+            .lines()
+            .map_while(Result::ok)
+    }
+
+    /// A `GET` whose answer is not text. The body is what came before the connection ended.
+    pub fn download(&self, path: &str, headers: &[(&str, &str)]) -> Response<Vec<u8>> {
+        let mut request = Request::get(format!("{}{path}", self.url))
+            .header("authorization", format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = self.agent.run(request.body(()).unwrap()).unwrap();
+        let (parts, body) = answer.into_parts();
+        let mut bytes = Vec::new();
+        let mut reader = body.into_with_config().limit(u64::MAX).reader();
+        std::io::Read::read_to_end(&mut reader, &mut bytes).unwrap();
+        Response::from_parts(parts, bytes)
     }
 
     pub fn get(&self, path: &str) -> Answer {

@@ -2,6 +2,7 @@
 
 mod add_region;
 mod delete;
+mod export;
 mod import;
 mod list;
 mod outcome;
@@ -10,6 +11,7 @@ mod report;
 mod show;
 mod upload;
 mod wait;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,8 @@ pub fn run(session: &Session, command: &ImageCommand) -> anyhow::Result<ExitCode
         ImageCommand::RemoveRegion(args) => remove_region::run(session, args),
         ImageCommand::Report(args) => report::run(session, args),
         ImageCommand::Delete(args) => delete::run(session, args),
+        ImageCommand::Export(args) => export::run(session, args),
+        ImageCommand::Watch(args) => watch::run(session, args),
     }
 }
 

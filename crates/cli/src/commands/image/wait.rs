@@ -29,7 +29,7 @@ pub fn import(
     Ok(ended.map(|answer| answer.image))
 }
 
-fn is_final(image: &Image) -> bool {
+pub(super) fn is_final(image: &Image) -> bool {
     match image.status {
         ImageStatus::Deleted => true,
         ImageStatus::Available => unfinished(image).next().is_none(),
@@ -47,7 +47,7 @@ fn unfinished(image: &Image) -> impl Iterator<Item = &abbild_api::RegionCopy> {
     })
 }
 
-fn show(image: &Image, steps: &mut Steps) {
+pub(super) fn show(image: &Image, steps: &mut Steps) {
     let Some(extra) = &image.extra else { return };
     let (label, progress) = match (image.status, unfinished(image).next()) {
         (ImageStatus::Available, Some(copy)) => {

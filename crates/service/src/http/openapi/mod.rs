@@ -52,6 +52,7 @@ const PAGE: &str = "/docs";
             name = "Snapshots and firewalls",
             description = "There are none; clients ask for them all the same."
         ),
+        (name = "Events", description = "What changes, as it changes."),
         (name = "Actions", description = "Every long step of the account, while it runs and after."),
     )
 )]

@@ -6,6 +6,7 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
+use crate::http::conditional::IfMatch;
 use crate::http::extract::{
     DEFAULT_PER_PAGE, Language, MAX_PAGE, MAX_PER_PAGE, Paging, PathId, Which,
 };
@@ -41,6 +42,14 @@ pub fn idempotency_key() -> Parameter {
     let what = "Chosen by the client: the same request with the same key has its effect once, and is \
                 answered alike for 24 hours";
     parameter("idempotency-key", ParameterIn::Header, schema, what)
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "The entity tag (`ETag`) of the image as the client knows it: if it changed since, the \
+                    answer is 412 and nothing happens";
+        vec![parameter("if-match", ParameterIn::Header, text(), what)]
+    }
 }
 
 impl IntoParams for PathId {
