@@ -257,7 +257,14 @@ fn a_newer_request_goes_on_where_an_older_one_hangs() {
         service.token
     );
     hanging.write_all(request.as_bytes()).unwrap();
-    // The file shows when the bytes have arrived; until the request ends they are not counted.
+    // The file shows when the bytes have arrived; until the request ends they are not counted. A
+    // newer request that came too early would end the older one before its time.
+    let id = path.rsplit('/').next().unwrap();
+    let file = service.data().join("uploads").join(id);
+    wait_for(|| {
+        let bytes = std::fs::read(&file).ok()?;
+        bytes.starts_with(b"0123456789").then_some(())
+    });
     wait_for(|| {
         let answer = patch(&service, &path, "10", &[], b"abc");
         (answer.status() == 204).then_some(())
