@@ -114,6 +114,31 @@ class CrashTest(unittest.TestCase):
                 break
         self.finish()
 
+    def test_full_disk(self):
+        """Somebody else takes all the room, again and again."""
+        if os.geteuid() != 0:
+            self.skipTest("mounting a small filesystem needs root")
+        self.service.data.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", self.service.data]
+        if subprocess.run(mount, stderr=subprocess.DEVNULL).returncode != 0:
+            self.skipTest("a small filesystem cannot be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", self.service.data])
+        self.addCleanup(self.service.stop)
+        self.service.start()
+        self.start_customers()
+        for _ in range(FAULTS):
+            time.sleep(2 * self.random.random())
+            with (self.service.data / "filler").open("wb") as filler:
+                try:
+                    while True:
+                        filler.write(bytes(1 << 20))
+                        filler.flush()
+                except OSError:
+                    time.sleep(2 * self.random.random())
+                    os.truncate(filler.fileno(), 0)
+        (self.service.data / "filler").unlink()
+        self.finish()
+
     def test_database_away(self):
         if not self.database:
             self.skipTest("SQLite is always there")

@@ -33,7 +33,7 @@ use serde::de::DeserializeOwned;
 pub use sqlx::AnyExecutor as Executor;
 pub use sqlx::AnyPool as Pool;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{Any, AnyConnection, Transaction};
+use sqlx::{Any, AnyConnection, Connection as _, Transaction};
 
 /// A result of the database.
 pub type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -93,6 +93,18 @@ impl Db {
                 Box::pin(async move {
                     sqlx::raw_sql(session).execute(connection).await?;
                     Ok(())
+                })
+            })
+            .after_release(move |connection, _| {
+                Box::pin(async move {
+                    if backend == Backend::Postgres {
+                        return Ok(true);
+                    }
+                    // A rollback may be under way still.
+                    connection.ping().await?;
+                    // SQLite ends a transaction itself when the disk is full. The rollback fails
+                    // then, and the driver would think for ever that it is within one.
+                    Ok(!connection.is_in_transaction())
                 })
             })
             .connect(url)
@@ -223,4 +235,34 @@ fn list_condition(resource_type: &str, by_name: bool, by_tag: bool) -> String {
         false => "CAST($3 AS BIGINT) IS NOT NULL".to_owned(),
     };
     format!("account_id = $1 AND deleted_at IS NULL AND {name} AND {tag}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_met_a_full_disk_is_not_used_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Db::open(&sqlite_url(&directory.path().join("db")))
+            .await
+            .unwrap();
+        let mut tx = db.write().await.unwrap();
+        sqlx::raw_sql("PRAGMA max_page_count = 1")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        let error = sqlx::query(
+            "INSERT INTO accounts (uuid, name, email, created_at) VALUES ('u', $1, 'e', 0)",
+        )
+        .bind("x".repeat(1 << 20))
+        .execute(&mut *tx)
+        .await
+        .unwrap_err();
+        assert!(error.to_string().contains("full"), "{error}");
+        drop(tx);
+        for _ in 0..20 {
+            db.write().await.unwrap().rollback().await.unwrap();
+        }
+    }
 }
