@@ -134,6 +134,21 @@ pub enum ConfigCommand {
 pub enum AdminCommand {
     /// Make a further token for the first account
     Token(ServeArgs),
+    /// Show which schema the database has, or take it back for an older release
+    #[command(
+        after_help = "To return to the previous release: ask it for the newest version that it \
+        knows, stop the service, make a copy of the database, and have the newer release go back \
+        to that version. What the older schema has no place for is lost, idempotency keys and the \
+        settings of newer features for example; images, machines, keys and tokens are kept. \
+        The service brings the schema up to date by itself when it starts."
+    )]
+    Schema {
+        #[command(flatten)]
+        service: ServeArgs,
+        /// Undo what was applied after this version; the service must be stopped
+        #[arg(long, value_name = "VERSION")]
+        to: Option<i64>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ mod jobs;
 mod machine;
 mod region;
 mod retry;
+mod schema;
 mod server;
 mod size;
 mod start;
@@ -35,6 +36,7 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 
 pub use config::Config;
 pub use http::document as openapi;
+pub use schema::{Schema, schema, schema_back};
 pub use server::Addresses;
 pub use start::{Started, new_token, serve};
 

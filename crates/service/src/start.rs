@@ -122,7 +122,7 @@ pub async fn new_token(config: &Config) -> anyhow::Result<String> {
 }
 
 /// Keeps a second service away from the same data.
-fn lock(data: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(data: &Path) -> anyhow::Result<File> {
     fs::create_dir_all(data).with_context(|| format!("creating {}", data.display()))?;
     restrict(data)?;
     let path = data.join("lock");

@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::args::AdminCommand;
+use crate::args::{AdminCommand, ServeArgs};
 use crate::commands::serve;
+use crate::print::fields;
 use crate::session::Session;
 
 /// Carries out an operator's command.
 ///
 /// # Errors
-/// If the data directory holds no database.
+/// If there is no database yet, or it cannot be used as asked.
 pub fn run(session: &Session, command: &AdminCommand) -> anyhow::Result<ExitCode> {
     match command {
         AdminCommand::Token(args) => {
@@ -19,6 +20,31 @@ pub fn run(session: &Session, command: &AdminCommand) -> anyhow::Result<ExitCode
             let token = serve::runtime()?.block_on(abbild_service::new_token(&config))?;
             session.show(&json!({ "token": token }), |out| writeln!(out, "{token}"))?;
         }
+        AdminCommand::Schema { service, to } => schema(session, service, *to)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn schema(session: &Session, service: &ServeArgs, to: Option<i64>) -> anyhow::Result<()> {
+    let config = serve::config(service)?;
+    let schema = serve::runtime()?.block_on(async {
+        match to {
+            Some(version) => abbild_service::schema_back(&config, version).await,
+            None => abbild_service::schema(&config).await,
+        }
+    })?;
+    let data = json!({ "applied": schema.applied, "known": schema.known });
+    session.show(&data, |out| {
+        let lines = [
+            ("applied", versions(&schema.applied)),
+            ("known", versions(&schema.known)),
+        ];
+        fields(out, &lines)
+    })?;
+    Ok(())
+}
+
+fn versions(all: &[i64]) -> String {
+    let all: Vec<_> = all.iter().map(i64::to_string).collect();
+    all.join(", ")
 }

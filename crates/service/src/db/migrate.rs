@@ -2,11 +2,12 @@
 //!
 //! The files in `migrations/` are SQLite's dialect, kept to what PostgreSQL understands but for
 //! the few words of [`POSTGRES_WORDS`] and, for what has no common form such as triggers, sections
-//! that begin with a line `-- [sqlite]`, `-- [postgres]` or `-- [both]`. A migration that was released is never edited: databases
-//! remember its checksum. All but the first can be undone, so that an operator may go back to the
-//! previous release.
+//! that begin with a line `-- [sqlite]`, `-- [postgres]` or `-- [both]`. A migration that was
+//! released is never edited: databases remember its checksum. All but the first can be undone
+//! ([`down`]), so that an operator may go back to the previous release.
 
-use sqlx::migrate::{Migration, Migrator};
+use anyhow::{Context as _, bail};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 use super::{Backend, Pool};
@@ -24,9 +25,63 @@ const POSTGRES_WORDS: [(&str, &str); 3] = [
 ];
 
 /// Applies what is missing. Two processes may try at the same time.
+///
+/// # Errors
+/// When the database cannot be used, or a newer version of Abbild has changed it.
 pub async fn up(pool: &Pool, backend: Backend) -> anyhow::Result<()> {
-    migrator(backend).run(pool).await?;
-    Ok(())
+    migrator(backend).run(pool).await.map_err(explain)
+}
+
+/// Undoes what was applied after version `to`, latest first and each in a transaction of its own.
+/// What the older schema has no place for is lost.
+///
+/// # Errors
+/// When `to` is none of the versions that were applied, or a newer version of Abbild has changed
+/// the database.
+pub async fn down(pool: &Pool, backend: Backend, to: i64) -> anyhow::Result<()> {
+    let applied = applied(pool).await?;
+    if !applied.contains(&to) {
+        let applied: Vec<_> = applied.iter().map(i64::to_string).collect();
+        bail!(
+            "the database never was at version {to}; it has {}",
+            applied.join(", ")
+        );
+    }
+    migrator(backend).undo(pool, to).await.map_err(explain)
+}
+
+/// The versions that the database has, oldest first.
+///
+/// # Errors
+/// When the database cannot be reached, or is none of Abbild.
+pub async fn applied(pool: &Pool) -> anyhow::Result<Vec<i64>> {
+    sqlx::query_scalar("SELECT version FROM _sqlx_migrations ORDER BY version")
+        .fetch_all(pool)
+        .await
+        .context("reading which schema the database has")
+}
+
+/// The versions that this program knows, oldest first.
+pub fn known() -> Vec<i64> {
+    let mut versions: Vec<_> = MIGRATIONS
+        .iter()
+        .filter(|migration| !migration.migration_type.is_down_migration())
+        .map(|migration| migration.version)
+        .collect();
+    versions.sort_unstable();
+    versions
+}
+
+fn explain(error: MigrateError) -> anyhow::Error {
+    let MigrateError::VersionMissing(version) = error else {
+        return error.into();
+    };
+    let older = known().into_iter().rfind(|known| *known < version);
+    anyhow::anyhow!(
+        "the database has schema version {version}, which only a newer version of Abbild knows; \
+         run that one, or have it go back first: `abbild admin schema --to {}`",
+        older.unwrap_or(1)
+    )
 }
 
 fn migrator(backend: Backend) -> Migrator {

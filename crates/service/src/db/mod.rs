@@ -18,7 +18,7 @@ pub mod fetch;
 pub mod idempotency;
 pub mod image;
 pub mod key;
-mod migrate;
+pub mod migrate;
 pub mod tag;
 pub mod upload;
 pub mod usage;
@@ -80,6 +80,16 @@ impl Db {
     /// # Errors
     /// When it cannot be reached or used, or a migration fails.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
+        let db = Self::connect(url).await?;
+        migrate::up(&db.pool, db.backend).await?;
+        Ok(db)
+    }
+
+    /// Opens the database at `url` with the schema that it has.
+    ///
+    /// # Errors
+    /// When it cannot be reached or used.
+    pub async fn connect(url: &str) -> anyhow::Result<Self> {
         sqlx::any::install_default_drivers();
         let backend = Backend::of(url).context("a database is `sqlite:PATH` or `postgres://…`")?;
         let session = match backend {
@@ -109,7 +119,6 @@ impl Db {
             })
             .connect(url)
             .await?;
-        migrate::up(&pool, backend).await?;
         Ok(Self { pool, backend })
     }
 

@@ -16,6 +16,7 @@ mod fetch_web;
 mod idempotency;
 mod images;
 mod isolation;
+mod migrations;
 mod openapi;
 mod operations;
 mod put;
