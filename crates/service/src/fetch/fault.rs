@@ -5,6 +5,9 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// What is said of a full disk.
+pub const NO_ROOM: &str = "the service has no room left for the file";
+
 /// The end of an attempt.
 #[derive(Debug)]
 pub enum Fault {
@@ -66,9 +69,7 @@ impl Fault {
     pub fn of_writing(error: &io::Error) -> Self {
         tracing::error!(%error, "writing what was fetched failed");
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::passing("the service has no room left")
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::passing(NO_ROOM),
             _ => Self::Final("the service could not write what it received".to_owned()),
         }
     }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use abbild_api::Stage;
 use abbild_guest::Report;
 
-use super::fault::Fault;
+use super::fault::{Fault, NO_ROOM};
 use crate::Service;
 use crate::db::action::{self, ActionRow};
 use crate::db::fetch::{self, FetchRow};
 use crate::db::{self, image};
 use crate::import;
 use crate::jobs::JobContext;
+use crate::uploads::capacity;
 
 /// How soon a job notices that it is to stop.
 const LOOK: Duration = Duration::from_millis(200);
@@ -64,6 +65,30 @@ impl Job {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// As [`Self::record`], at the beginning of an answer, when it is known how long the file is:
+    /// the fetch begins only if there is room for all of it.
+    pub async fn begin(&mut self) -> Result<(), Fault> {
+        let mut tx = self.service.db.write().await?;
+        let held = action::hold(&mut tx, self.action, &self.service.instance).await?;
+        if !held || !fetch::advance(&mut tx, &self.row).await? {
+            return Err(Fault::Lost);
+        }
+        if !capacity::holds(&self.service, &mut tx).await? {
+            return Err(no_room());
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Whether what is received may still be written.
+    pub fn check_room(&self) -> Result<(), Fault> {
+        match capacity::running_short(&self.service) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(no_room()),
+            Err(error) => Err(Fault::of_writing(&error)),
+        }
     }
 
     /// What is here cannot become an image: keeps the report that says so, and ends the fetch.
@@ -129,4 +154,9 @@ impl Job {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// It may pass, when other imports have ended.
+fn no_room() -> Fault {
+    Fault::passing(NO_ROOM)
 }

@@ -61,7 +61,7 @@ impl<'j> Sink<'j> {
         job.row.received_bytes = sql_size(part.start);
         job.row.total_bytes = part.total.map(sql_size);
         job.row.validator = part.validator;
-        job.record().await?;
+        job.begin().await?;
         let file = job
             .service
             .uploads
@@ -100,6 +100,7 @@ impl<'j> Sink<'j> {
             if self.safe_for().is_zero() {
                 self.checkpoint().await?;
                 self.job.check_time()?;
+                self.job.check_room()?;
             }
         }
     }

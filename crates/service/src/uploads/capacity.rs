@@ -20,19 +20,48 @@ pub fn free(path: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// The room on the staging filesystem, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    free: u64,
+    /// To uploads and fetches that have not brought it yet.
+    promised: u64,
+    reserve: u64,
+}
+
+impl Room {
+    /// With the write lock held, so that two cannot be promised the same.
+    async fn now(service: &Service, tx: &mut db::Tx) -> db::Result<Self> {
+        Ok(Self {
+            free: free(service.uploads.directory()).map_err(sqlx::Error::Io)?,
+            promised: from_sql_size(upload::promised(tx).await?),
+            reserve: service.config.limits.staging_reserve,
+        })
+    }
+
+    /// What may still be promised; `None` if it is too much already.
+    fn left(self) -> Option<u64> {
+        self.free
+            .checked_sub(self.promised)?
+            .checked_sub(self.reserve)
+    }
+}
+
 /// Makes sure that an upload of `bytes` fits beside those that were promised their room already.
-/// With the write lock held, so that two cannot be promised the same.
 ///
 /// # Errors
 /// 507 with the numbers, if it does not.
 pub async fn check_new(service: &Service, tx: &mut db::Tx, bytes: u64) -> ApiResult<()> {
-    let free = free(service.uploads.directory()).map_err(ApiError::internal)?;
-    let promised = from_sql_size(upload::promised(tx).await?);
-    let reserve = service.config.limits.staging_reserve;
-    let left = free.saturating_sub(promised).saturating_sub(reserve);
+    let room = Room::now(service, tx).await?;
+    let left = room.left().unwrap_or(0);
     if bytes <= left {
         return Ok(());
     }
+    let Room {
+        free,
+        promised,
+        reserve,
+    } = room;
     Err(ApiError::insufficient_storage(format!(
         "there is no room for an upload of {bytes} bytes: {left} are left, because of {free} free \
          bytes {promised} are promised to other uploads and {reserve} are kept in reserve; try \
@@ -40,18 +69,34 @@ pub async fn check_new(service: &Service, tx: &mut db::Tx, bytes: u64) -> ApiRes
     )))
 }
 
+/// Whether what is promised fits, after it was counted in the same transaction.
+///
+/// # Errors
+/// Those of the database and of `statvfs`.
+pub async fn holds(service: &Service, tx: &mut db::Tx) -> db::Result<bool> {
+    Ok(Room::now(service, tx).await?.left().is_some())
+}
+
 /// Makes sure that writing may go on without eating into the reserve.
 ///
 /// # Errors
 /// 507, if not; what has been received stays.
 pub fn check_running(service: &Service) -> ApiResult<()> {
-    let free = free(service.uploads.directory()).map_err(ApiError::internal)?;
     let reserve = service.config.limits.staging_reserve;
-    if free >= reserve {
-        return Ok(());
+    match running_short(service).map_err(ApiError::internal)? {
+        None => Ok(()),
+        Some(free) => Err(ApiError::insufficient_storage(format!(
+            "the service has only {free} free bytes left, less than its reserve of {reserve}; what \
+             was received is kept: continue the upload later"
+        ))),
     }
-    Err(ApiError::insufficient_storage(format!(
-        "the service has only {free} free bytes left, less than its reserve of {reserve}; what \
-         was received is kept: continue the upload later"
-    )))
+}
+
+/// The free bytes, if they are fewer than the reserve.
+///
+/// # Errors
+/// Those of `statvfs`.
+pub fn running_short(service: &Service) -> io::Result<Option<u64>> {
+    let free = free(service.uploads.directory())?;
+    Ok((free < service.config.limits.staging_reserve).then_some(free))
 }

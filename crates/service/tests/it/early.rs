@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::service::{Service, body};
 
+/// So large that nobody sends all of it in vain; the machine must have room for it all the same.
+const LARGE: usize = 512 << 20;
 const TUS: (&str, &str) = ("tus-resumable", "1.0.0");
 
 fn iso(len: usize) -> Vec<u8> {
@@ -18,7 +20,7 @@ fn iso(len: usize) -> Vec<u8> {
 #[test]
 fn a_hopeless_upload_is_refused_by_its_first_bytes() {
     let service = Service::start();
-    let upload = service.upload(5 << 30);
+    let upload = service.upload(LARGE);
     let request = json!({"name": "iso", "upload": upload, "regions": ["hal1", "nbg1"]});
     let image = body(&service.call("POST", "/v2/images", &request))["image"]["id"].clone();
     let answer = service.patch(&upload, 0, &iso(1 << 20));
@@ -61,25 +63,24 @@ fn the_reason_is_the_one_that_the_import_would_give() {
 #[test]
 fn a_client_that_still_sends_reads_the_refusal() {
     let service = Service::start();
-    let upload = service.upload(5 << 30);
+    let upload = service.upload(LARGE);
     let host = service.url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).unwrap();
     let request = format!(
         "PATCH /v2/uploads/{upload} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\
          tus-resumable: 1.0.0\r\ncontent-type: application/offset+octet-stream\r\n\
          upload-offset: 0\r\ncontent-length: {}\r\n\r\n",
-        service.token,
-        5_u64 << 30
+        service.token, LARGE
     );
     stream.write_all(request.as_bytes()).unwrap();
     // Like a client that does not read before it has sent everything: it goes on until writing
     // fails, and only then looks for an answer.
     let bytes = iso(1 << 20);
-    let mut sent: u64 = 0;
-    while sent < 5 << 30 && stream.write_all(&bytes).is_ok() {
-        sent += bytes.len() as u64;
+    let mut sent = 0;
+    while sent < LARGE && stream.write_all(&bytes).is_ok() {
+        sent += bytes.len();
     }
-    assert!(sent < 1 << 30, "{sent} bytes were taken");
+    assert!(sent < LARGE / 2, "{sent} bytes were taken");
     let mut answer = vec![0; 4096];
     let read = stream.read(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer[..read]);

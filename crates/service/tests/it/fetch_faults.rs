@@ -52,7 +52,7 @@ fn a_hopeless_file_is_not_fetched_to_its_end() {
     let mut iso = vec![0; 1 << 20];
     iso[32_769..32_774].copy_from_slice(b"CD001");
     let web = serving(&iso, |_, stream, iso| {
-        let headers = [("Content-Length", "5368709120"), ("ETag", "\"1\"")];
+        let headers = [("Content-Length", "536870912"), ("ETag", "\"1\"")];
         reply(stream, "200 OK", &headers, iso);
         // The rest never comes.
         std::thread::sleep(Duration::from_secs(60));
@@ -66,6 +66,19 @@ fn a_hopeless_file_is_not_fetched_to_its_end() {
     let report = service.json(&format!("/v2/images/{}/report", image["id"]));
     assert_eq!(report["verdict"], "refused");
     assert_eq!(web.asked().len(), 1);
+}
+
+#[test]
+fn a_file_for_which_there_is_no_room_is_not_fetched() {
+    let settings = SETTINGS.replace("retries = 3", "retries = 0");
+    let service = Service::start_with(&format!(
+        "[limits]\nstaging_reserve = \"4096 TiB\"\n{settings}"
+    ));
+    let web = serving(&raw_disk(4, b"room"), |asked, stream, disk| {
+        file(asked, stream, disk, "\"1\"", usize::MAX);
+    });
+    fails(&service, &web.url, &["no room left"]);
+    assert_eq!(service.received(), 0);
 }
 
 #[test]
