@@ -206,6 +206,10 @@ pub struct CreateImage {
     /// Where the service fetches the image from instead: http or https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Content that an image of the account has already, instead of `upload` or `url`: `sha256:HEX` of
+    /// the canonical image, or of the file that the image was made from with this `checksum`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Expected of the file as it is sent or fetched: `sha256:HEX`, `sha384:HEX` or `sha512:HEX`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,

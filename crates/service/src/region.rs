@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use abbild_api::RegionCopyStatus;
 use abbild_convert::{Control, copy_verified};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tempfile::NamedTempFile;
+use tokio::sync::RwLockReadGuard;
 
 use crate::db::action::ActionRow;
 use crate::db::{self, image};
@@ -68,23 +69,37 @@ pub async fn transfer(
     tx.commit().await?;
     let digest = row.digest.context("the image has no canonical form")?;
 
-    // A guard is held from finding or storing the file until the region counts as available, so
-    // that no sweep comes between.
+    let _guard = provide(service, target, &digest, job).await?;
+    publish(service, action, &target.slug).await?;
+    // Whatever this copy was made from may be needed by nobody any longer.
+    sweep_later(service, Some(digest));
+    Ok(())
+}
+
+/// Sees to it that the canonical image `digest` is in the store of `target`, from any region that has
+/// it. While the guard is held that is returned, no sweep removes it; until then a row must refer to
+/// it.
+pub async fn provide<'s>(
+    service: &'s Service,
+    target: &Region,
+    digest: &str,
+    job: &JobContext,
+) -> anyhow::Result<RwLockReadGuard<'s, ()>> {
     let guard = service.store_guard.read().await;
-    if target.store.contains(&digest) {
-        return publish(service, action, &target.slug).await;
+    if target.store.contains(digest) {
+        return Ok(guard);
     }
     drop(guard);
-    let source = find_copy(service, id, &digest, &target.slug).await?;
-    let (store, expected, job) = (target.store.clone(), digest.clone(), job.clone());
+    let source = find_copy(service, digest)?;
+    let (store, expected, job) = (target.store.clone(), digest.to_owned(), job.clone());
     let incoming =
         tokio::task::spawn_blocking(move || copy(&source, &store, &expected, &job)).await??;
-    let _guard = service.store_guard.read().await;
+    let guard = service.store_guard.read().await;
     target
         .store
-        .commit(incoming, &digest)
+        .commit(incoming, digest)
         .context("storing the copy")?;
-    publish(service, action, &target.slug).await
+    Ok(guard)
 }
 
 /// The file is in the store: the region counts as available, and the action is done.
@@ -97,26 +112,17 @@ async fn publish(service: &Service, action: &ActionRow, region: &str) -> anyhow:
     Ok(())
 }
 
-/// A file of the image in any region that has it.
-async fn find_copy(
-    service: &Service,
-    image: i64,
-    digest: &str,
-    target: &str,
-) -> anyhow::Result<PathBuf> {
-    for row in image::regions(service.db.read(), image).await? {
-        if row.region == target || row.status()? != RegionCopyStatus::Available {
-            continue;
-        }
-        if let Ok(region) = service.region(&row.region)
-            && region.store.contains(digest)
-        {
-            return Ok(region.store.path(digest));
-        }
-    }
-    bail!(Final::new(format!(
-        "no region holds sha256:{digest}; upload the image again"
-    )))
+/// A file of the image in any region that has it. The name is that of the content, so it does not
+/// matter whose image brought it there.
+fn find_copy(service: &Service, digest: &str) -> anyhow::Result<PathBuf> {
+    let mut regions = service.regions.iter();
+    regions
+        .find(|region| region.store.contains(digest))
+        .map(|region| region.store.path(digest))
+        .ok_or_else(|| {
+            let reason = format!("no region holds sha256:{digest}; upload the image again");
+            Final::new(reason).into()
+        })
 }
 
 fn copy(

@@ -66,21 +66,23 @@ pub struct NewImage<'a> {
     pub description: &'a str,
     /// Of the known list.
     pub distribution: &'a str,
-    /// Where its bytes come from.
-    pub upload: &'a str,
+    /// Where its bytes come from, unless they are known.
+    pub upload: Option<&'a str>,
     /// Expected of those bytes.
     pub checksum: Option<&'a str>,
     /// `receiving` or `queued`.
     pub stage: Stage,
 }
 
-/// Which images to list: all, or those with a name, a tag, or both.
+/// Which images to list: all, or those with a name, a tag, a content, or several of these.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
     /// In any spelling.
     pub name: Option<&'a str>,
     /// By its id.
     pub tag: Option<i64>,
+    /// Available, and of this content: a SHA-256 in hexadecimal.
+    pub digest: Option<&'a str>,
 }
 
 /// One page, newest first, and the total. Deleted images are not listed, failed ones are.
@@ -90,16 +92,21 @@ pub async fn list(
     filter: Filter<'_>,
     window: Window,
 ) -> Result<(Vec<ImageRow>, i64)> {
-    let condition = super::list_condition("image", filter.name.is_some(), filter.tag.is_some());
+    let mut condition = super::list_condition("image", filter.name.is_some(), filter.tag.is_some());
+    condition += match filter.digest {
+        Some(_) => " AND stage = 'available' AND (digest = $4 OR checksum = 'sha256:' || $4)",
+        None => " AND CAST($4 AS TEXT) IS NOT NULL",
+    };
     // The page is found in an index; only its rows are read.
     let text = format!(
         "SELECT * FROM images WHERE id IN (SELECT id FROM images WHERE {condition} \
-         ORDER BY id DESC LIMIT $4 OFFSET $5) ORDER BY id DESC"
+         ORDER BY id DESC LIMIT $5 OFFSET $6) ORDER BY id DESC"
     );
     let rows = sqlx::query_as(AssertSqlSafe(text))
         .bind(account)
         .bind(filter.name.unwrap_or_default())
         .bind(filter.tag.unwrap_or_default())
+        .bind(filter.digest.unwrap_or_default())
         .bind(window.limit)
         .bind(window.offset)
         .fetch_all(db)
@@ -109,6 +116,7 @@ pub async fn list(
         .bind(account)
         .bind(filter.name.unwrap_or_default())
         .bind(filter.tag.unwrap_or_default())
+        .bind(filter.digest.unwrap_or_default())
         .fetch_one(db)
         .await?;
     Ok((rows, total))
@@ -160,6 +168,34 @@ pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
     .bind(new.checksum)
     .fetch_one(&mut **tx)
     .await
+}
+
+/// The newest available image of the account with this content: `digest`, a SHA-256 in hexadecimal,
+/// names the canonical image or the file that it was made from.
+pub async fn with_content(tx: &mut Tx, account: i64, digest: &str) -> Result<Option<ImageRow>> {
+    sqlx::query_as(
+        "SELECT * FROM images WHERE account_id = $1 AND deleted_at IS NULL \
+         AND stage = 'available' AND (digest = $2 OR checksum = $3) ORDER BY id DESC LIMIT 1",
+    )
+    .bind(account)
+    .bind(digest)
+    .bind(format!("sha256:{digest}"))
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+/// Gives a new image the content of another one, and what is known of it.
+pub async fn set_content(tx: &mut Tx, id: i64, of: i64) -> Result<()> {
+    sqlx::query(
+        "UPDATE images SET (checksum, digest, format, virtual_bytes, stored_bytes, report) = \
+         (SELECT checksum, digest, format, virtual_bytes, stored_bytes, report \
+         FROM images WHERE id = $1) WHERE id = $2",
+    )
+    .bind(of)
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// The id of the image that an upload belongs to.
@@ -383,11 +419,13 @@ pub async fn remove_region(tx: &mut Tx, id: i64, region: &str) -> Result<()> {
 }
 
 /// Whether anything in `region` still needs the canonical image `digest`: an image that is, or is
-/// about to be, available there, or a machine whose disk lies on it.
+/// about to be, available there, a machine whose disk lies on it, or an image that waits for a copy of
+/// it somewhere else.
 pub async fn is_needed(db: &Pool, region: &str, digest: &str) -> Result<bool> {
     let uses: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM (SELECT 1 FROM images i JOIN image_regions r ON r.image_id = i.id \
-         WHERE i.digest = $1 AND r.region = $2 AND i.deleted_at IS NULL AND r.status <> 'failed' \
+         WHERE i.digest = $1 AND i.deleted_at IS NULL AND (r.status IN ('pending', 'copying') \
+         OR (r.region = $2 AND r.status <> 'failed')) \
          UNION ALL SELECT 1 FROM droplets WHERE digest = $1 AND region = $2 AND on_host = 1) AS uses",
     )
     .bind(digest)

@@ -206,6 +206,7 @@ pub async fn list(
             let filter = Filter {
                 name: paging.filter("name"),
                 tag: super::tag::filter(&service, account.id, paging.filter("tag_name")).await?,
+                digest: None,
             };
             droplet::list(service.db.read(), account.id, filter, paging.window()).await?
         }

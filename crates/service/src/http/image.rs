@@ -14,7 +14,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::conditional::{self, IfMatch};
-use super::image_source::Source;
+use super::image_source::{self, Source};
 use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name, image_view};
 use crate::auth::Caller;
 use crate::db::Executor;
@@ -40,6 +40,7 @@ use crate::{Service, region};
         ("private" = Option<String>, Query, description = "Changes nothing: all images are private"),
         ("name" = Option<String>, Query, description = "Only those with exactly this name"),
         ("tag_name" = Option<String>, Query, description = "Only those with this tag"),
+        ("digest" = Option<String>, Query, description = "Only those that are available and have this content: `sha256:HEX` of the canonical image, or of the file that the image was made from if its `checksum` was given (*ours*)"),
     ),
     responses((status = 200, description = "A page of images", body = ImageList)),
 )]
@@ -52,9 +53,12 @@ pub async fn list(
     // There are no images of any other kind, so lists of them are empty.
     let (rows, total) = match paging.filter("type") {
         None | Some("custom" | "user") => {
+            let digest = paging.filter("digest").map(image_source::sha256);
+            let digest = digest.transpose()?;
             let filter = Filter {
                 name: paging.filter("name"),
                 tag: super::tag::filter(&service, account.id, paging.filter("tag_name")).await?,
+                digest: digest.as_deref(),
             };
             image::list(service.db.read(), account.id, filter, paging.window()).await?
         }
@@ -156,8 +160,8 @@ pub async fn live(db: impl Executor<'_>, account: i64, id: i64) -> ApiResult<Ima
 /// Makes an image of an upload or of what is at a URL
 ///
 /// The upload may be incomplete: the import begins when its last byte is here. The image becomes
-/// available in the first region, and is then copied to the others. *Ours* are `upload`, `regions` and
-/// `checksum`.
+/// available in the first region, and is then copied to the others. *Ours* are `upload`, `digest`,
+/// `regions` and `checksum`.
 #[utoipa::path(
     post,
     path = "/v2/images",
@@ -224,15 +228,20 @@ impl<'r> Wanted<'r> {
                 name: self.name,
                 description: &self.request.description,
                 distribution: distribution.map_or("", distribution_or_unknown),
-                upload: &attached.upload,
+                upload: attached.upload.as_deref(),
                 checksum: self.checksum.or(attached.checksum).as_deref(),
-                stage: attached.stage,
+                stage: match attached.ready {
+                    true => Stage::Queued,
+                    false => Stage::Receiving,
+                },
             },
         )
         .await?;
-        let ready = attached.stage == Stage::Queued;
+        if let Some(same) = attached.same_as {
+            image::set_content(tx, id, same).await?;
+        }
         super::tag::set(tx, account, Kind::Image, id, &self.request.tags).await?;
-        insert_actions(tx, account, id, &self.regions, ready).await?;
+        insert_actions(tx, account, id, &self.regions, attached.ready).await?;
         if attached.fetched {
             db::action::make_fetchable(tx, id).await?;
         }

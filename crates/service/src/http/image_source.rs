@@ -1,7 +1,8 @@
-//! Where the bytes of a new image come from: an upload, or a URL that the service fetches into an
-//! upload of its own.
+//! Where the bytes of a new image come from: an upload, a URL that the service fetches into an upload
+//! of its own, or an image that the account has already. What other accounts have is never looked at,
+//! so that nobody learns of it.
 
-use abbild_api::{CreateImage, Stage};
+use abbild_api::CreateImage;
 use reqwest::Url;
 
 use super::upload::metadata_value;
@@ -17,15 +18,19 @@ pub enum Source<'r> {
     Upload(&'r str),
     /// To be fetched into an upload whose file is there already.
     Url(Url, String),
+    /// The content of an image of the caller: a SHA-256 in hexadecimal.
+    Known(String),
 }
 
-/// The upload that a new image refers to.
-#[derive(Debug)]
+/// What a new image begins with.
+#[derive(Debug, Default)]
 pub struct Attached {
-    /// Its id.
-    pub upload: String,
-    /// Where the import stands with it.
-    pub stage: Stage,
+    /// The id of its upload.
+    pub upload: Option<String>,
+    /// An image of the same content.
+    pub same_as: Option<i64>,
+    /// Whether everything is here that the import needs.
+    pub ready: bool,
     /// Whether the service fetches its bytes.
     pub fetched: bool,
     /// The checksum that was announced with the upload.
@@ -38,15 +43,25 @@ impl<'r> Source<'r> {
     /// # Errors
     /// 422 unless it names one source, and one that may be used.
     pub fn of(service: &Service, request: &'r CreateImage) -> ApiResult<Self> {
-        match (request.upload.as_deref(), request.url.as_deref()) {
-            (Some(upload), None) => Ok(Self::Upload(upload)),
-            (None, Some(url)) => Self::of_url(service, url),
-            (None, None) => Err(ApiError::unprocessable(
+        let CreateImage {
+            upload,
+            url,
+            digest,
+            ..
+        } = request;
+        match (upload.as_deref(), url.as_deref(), digest.as_deref()) {
+            (Some(upload), None, None) => Ok(Self::Upload(upload)),
+            (None, Some(url), None) => Self::of_url(service, url),
+            (None, None, Some(_)) if request.checksum.is_some() => Err(ApiError::unprocessable(
+                "nothing is sent for a known `digest`, so there is no file to compare with `checksum`",
+            )),
+            (None, None, Some(digest)) => sha256(digest).map(Self::Known),
+            (None, None, None) => Err(ApiError::unprocessable(
                 "`url` or `upload` is missing: where the image is fetched from, or the id of an \
                  upload to /v2/uploads",
             )),
-            (Some(_), Some(_)) => Err(ApiError::unprocessable(
-                "an image comes from its `url` or from its `upload`, not from both",
+            _ => Err(ApiError::unprocessable(
+                "an image comes from its `url`, its `upload` or a known `digest`, not from several",
             )),
         }
     }
@@ -90,14 +105,39 @@ impl<'r> Source<'r> {
                 upload::insert(tx, &id, &new).await?;
                 db::fetch::insert(tx, &id, url.as_str()).await?;
                 Ok(Attached {
-                    upload: id,
-                    stage: Stage::Receiving,
+                    upload: Some(id),
                     fetched: true,
-                    checksum: None,
+                    ..Attached::default()
+                })
+            }
+            Self::Known(digest) => {
+                let same = image::with_content(tx, account, &digest).await?;
+                let same = same.ok_or_else(|| {
+                    ApiError::unprocessable(format!(
+                        "no image of the account has the content sha256:{digest}; upload it"
+                    ))
+                })?;
+                Ok(Attached {
+                    same_as: Some(same.id),
+                    ready: true,
+                    ..Attached::default()
                 })
             }
         }
     }
+}
+
+/// The hexadecimal digits of `sha256:HEX`, in lower case.
+///
+/// # Errors
+/// 422 if it is something else.
+pub fn sha256(digest: &str) -> ApiResult<String> {
+    let hex = digest
+        .strip_prefix("sha256:")
+        .filter(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+    hex.map(str::to_ascii_lowercase).ok_or_else(|| {
+        ApiError::unprocessable("`digest` must be `sha256:` and 64 hexadecimal digits")
+    })
 }
 
 async fn existing(tx: &mut Tx, account: i64, id: &str) -> ApiResult<Attached> {
@@ -119,15 +159,10 @@ async fn existing(tx: &mut Tx, account: i64, id: &str) -> ApiResult<Attached> {
     }
     let checksum = metadata_value(&upload.metadata, "sha256")
         .map(|digest| format!("sha256:{}", digest.to_ascii_lowercase()));
-    let stage = if upload.is_complete() {
-        Stage::Queued
-    } else {
-        Stage::Receiving
-    };
     Ok(Attached {
-        upload: upload.id,
-        stage,
-        fetched: false,
+        ready: upload.is_complete(),
+        upload: Some(upload.id),
         checksum,
+        ..Attached::default()
     })
 }

@@ -48,13 +48,17 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let id = action.resource_id;
     let row = image::by_id(service.db.read(), id).await?;
-    let upload = row.upload_id.context("the image has no upload")?;
     let region = service.region(
         action
             .region
             .as_deref()
             .context("an import names a region")?,
     )?;
+    let upload = match (row.upload_id, row.digest) {
+        (Some(upload), _) => upload,
+        (None, Some(digest)) => return known(service, action, job, region, &digest).await,
+        (None, None) => bail!("the image has no upload"),
+    };
 
     if let Some(checksum) = row.checksum {
         verify(service, action, job, &upload, &checksum).await?;
@@ -67,6 +71,25 @@ pub async fn run(
     drop(staging);
     service.uploads.remove_file(&upload)?;
     service.announce("image"); // the transfers that waited
+    Ok(())
+}
+
+/// The content is known from another image: its canonical form only needs to be in the region.
+async fn known(
+    service: &Arc<Service>,
+    action: &ActionRow,
+    job: &JobContext,
+    region: &Region,
+    digest: &str,
+) -> anyhow::Result<()> {
+    enter(service, action, job, Stage::Storing).await?;
+    let _guard = crate::region::provide(service, region, digest, job).await?;
+    let mut tx = service.write_for(action).await?;
+    finish(&mut tx, action, region).await?;
+    tx.commit().await?;
+    service.announce("image"); // the transfers that waited
+    // The other image may be gone by now, and with it the need for its copies.
+    crate::region::sweep_later(service, Some(digest.to_owned()));
     Ok(())
 }
 
@@ -272,12 +295,18 @@ async fn publish(
     }
     let (virtual_size, size) = (sql_size(encoded.virtual_size), sql_size(encoded.file_size));
     image::set_canonical(&mut tx, id, &digest, virtual_size, size).await?;
-    image::set_region(&mut tx, id, &region.slug, RegionCopyStatus::Available, None).await?;
-    image::set_stage(&mut tx, id, Stage::Available).await?;
-    db::action::finish(&mut tx, action.id, None).await?;
-    db::action::make_ready(&mut tx, id, "transfer").await?;
+    finish(&mut tx, action, region).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// The image is available in its first region; it may go to the others.
+async fn finish(tx: &mut Tx, action: &ActionRow, region: &Region) -> db::Result<()> {
+    let id = action.resource_id;
+    image::set_region(tx, id, &region.slug, RegionCopyStatus::Available, None).await?;
+    image::set_stage(tx, id, Stage::Available).await?;
+    db::action::finish(tx, action.id, None).await?;
+    db::action::make_ready(tx, id, "transfer").await
 }
 
 /// Begins a stage, unless the image was deleted.

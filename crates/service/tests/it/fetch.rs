@@ -80,7 +80,7 @@ fn what_can_be_known_is_refused_at_once() {
     let good = "https://example.org/x";
     for (request, reason) in [
         (json!({}), "`url` or `upload`"),
-        (json!({"url": good, "upload": "x"}), "not from both"),
+        (json!({"url": good, "upload": "x"}), "not from several"),
         (json!({"url": "image.qcow2"}), "not a URL"),
         (json!({"url": "file:///etc/passwd"}), "`file:`"),
         (

@@ -16,6 +16,7 @@ mod fetch_web;
 mod idempotency;
 mod images;
 mod isolation;
+mod known;
 mod migrations;
 mod openapi;
 mod operations;
