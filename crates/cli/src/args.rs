@@ -309,7 +309,8 @@ pub struct ImageRef {
 #[command(
     after_help = "A plain image is checked here first, which takes milliseconds, and is not \
     sent if it would be refused. A compressed image is checked by the service unless --check asks \
-    to unpack it here as well."
+    to unpack it here as well. Content that the account has already is not sent at all, and a plain \
+    image whose content is much smaller than its file goes as a compact qcow2."
 )]
 pub struct UploadArgs {
     /// Image file: raw, qcow2, VHDX, VDI or VMDK, plain, in a tar archive or OVA, or compressed
@@ -333,6 +334,13 @@ pub struct UploadArgs {
     /// Send without checking here; the service checks all the same
     #[arg(long)]
     pub no_check: bool,
+    /// Send the file as it is, even if its content could be sent in fewer bytes
+    #[arg(long)]
+    pub as_is: bool,
+    /// Send the content as a compact qcow2, also where that seems not to be faster: to a service on
+    /// this machine, say, that is really at the other end of a tunnel
+    #[arg(long, conflicts_with = "as_is")]
+    pub compact: bool,
     /// Return after the last byte instead of waiting for the import
     #[arg(long)]
     pub no_wait: bool,

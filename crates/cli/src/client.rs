@@ -185,6 +185,11 @@ impl Client {
         &self.url
     }
 
+    /// Whether the service is reached without a network.
+    pub fn is_local(&self) -> bool {
+        is_loopback(&self.url)
+    }
+
     /// The value of the `Authorization` header.
     pub fn authorization(&self) -> &str {
         &self.authorization

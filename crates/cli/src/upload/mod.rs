@@ -4,6 +4,9 @@
 //! ```text
 //!             ┌───────────── no state, or the service has forgotten it
 //!             ▼
+//!   content known? ── yes ──▶ POST /v2/images: nothing is sent
+//!             │ no
+//!             ▼
 //!   POST /v2/uploads ──▶ POST /v2/images ──▶ PATCH piece ──▶ … ──▶ all bytes there
 //!             ▲ saved ▲           ▲ saved       │    ▲
 //!             │                                 │    └── HEAD: where are we? ◀── pause
@@ -14,13 +17,14 @@
 //! The image is created before the first byte is sent, so that it can be seen receiving and a
 //! hopeless one is refused early. What the service says it has is the only truth about the offset.
 
+pub mod content;
 pub mod state;
 pub mod tus;
 
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use abbild_api::{CreateImage, Id, Image, ImageOne, ImageStatus, Stage};
+use abbild_api::{CreateImage, Id, Image, ImageList, ImageOne, ImageStatus, Stage};
 
 use crate::client::{self, Client};
 use crate::failure::{Failure, INTERRUPTED, with_causes};
@@ -28,6 +32,7 @@ use crate::interrupt::Interrupt;
 use crate::print::clean;
 use crate::progress::Steps;
 
+use content::Content;
 use state::{Identity, State, StateFile};
 use tus::Piece;
 
@@ -57,8 +62,10 @@ impl Default for Patience {
 pub struct Upload<'a> {
     /// The service.
     pub client: &'a Client,
-    /// The file.
-    pub file: &'a File,
+    /// The image file.
+    pub image_file: &'a File,
+    /// What is sent of it.
+    pub content: &'a Content,
     /// What it is and shall be called.
     pub identity: &'a Identity,
     /// The image to create; `upload` is filled in here.
@@ -88,14 +95,19 @@ enum Resumed {
 }
 
 impl Upload<'_> {
-    /// Sends what the service does not have yet and returns the image. `keep` is the state, to be
-    /// removed when the image needs no more attention.
+    /// Sends what the service does not have yet and returns the image. `keep` is the state, which
+    /// held `stored`; it is returned, to be removed when the image needs no more attention.
     ///
     /// # Errors
     /// If the service refuses, faults outlast the patience, the file changes, or on Ctrl-C.
-    pub fn run(&mut self) -> anyhow::Result<(Id, StateFile)> {
-        let (mut keep, stored) = StateFile::open(self.identity)?;
+    pub fn run(
+        &mut self,
+        mut keep: StateFile,
+        stored: Option<State>,
+    ) -> anyhow::Result<(Id, StateFile)> {
+        self.check_unmodified()?;
         let resumed = match stored {
+            Some(state) if self.is_another(&state) => self.forget(&state)?,
             Some(state) => self.resume(state)?,
             None => Resumed::Gone,
         };
@@ -104,11 +116,14 @@ impl Upload<'_> {
                 return Ok((image, keep));
             }
             Resumed::At(position) => {
-                let percent = percent(position.offset, self.identity.size);
+                let percent = percent(position.offset, self.content.size);
                 self.steps.note(&format!("continuing at {percent}%"));
                 position
             }
-            Resumed::Gone => self.begin(&mut keep)?,
+            Resumed::Gone => match self.create_known(&mut keep)? {
+                Some(image) => return Ok((image, keep)),
+                None => self.begin(&mut keep)?,
+            },
         };
         let image = match position.state.image {
             Some(image) => image,
@@ -135,14 +150,76 @@ impl Upload<'_> {
     fn begin(&mut self, keep: &mut StateFile) -> anyhow::Result<Position> {
         let file_name = self.identity.path.file_name().unwrap_or_default();
         let file_name = file_name.to_string_lossy();
-        let upload = tus::create(self.client, self.identity.size, &file_name)?;
-        let state = State {
-            upload,
-            image: None,
-            file: self.identity.path.display().to_string(),
-        };
+        let Content { size, digest, .. } = self.content;
+        let upload = tus::create(self.client, *size, &file_name, digest)?;
+        let state = self.state(upload, None);
         keep.save(&state)?;
         Ok(Position { state, offset: 0 })
+    }
+
+    fn state(&self, upload: String, image: Option<Id>) -> State {
+        State {
+            upload,
+            image,
+            file: self.identity.path.display().to_string(),
+            digest: Some(self.content.digest.clone()),
+            compact: self.content.compact,
+        }
+    }
+
+    /// Makes the image without sending anything, if the account has its content already.
+    fn create_known(&mut self, keep: &mut StateFile) -> anyhow::Result<Option<Id>> {
+        let digest = format!("sha256:{}", self.content.digest);
+        let query = format!("/v2/images?per_page=1&digest={digest}");
+        let known: ImageList = self.client.get(&query)?;
+        if known.images.is_empty() {
+            return Ok(None);
+        }
+        self.request.digest = Some(digest);
+        let created = self.client.post::<ImageOne>("/v2/images", &self.request);
+        self.request.digest = None;
+        match created {
+            Ok(created) => {
+                let id = created.image.id;
+                keep.save(&self.state(String::new(), Some(id)))?;
+                self.steps
+                    .note("the account has this content already: nothing is sent");
+                Ok(Some(id))
+            }
+            // It is gone by now, or the service is older and does not know what was asked. If
+            // anything else is wrong, it is wrong with an upload as well.
+            Err(error) if error.status() == Some(422) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether `state` is of other bytes than those that would be sent now.
+    fn is_another(&self, state: &State) -> bool {
+        state.compact != self.content.compact
+            || state
+                .digest
+                .as_ref()
+                .is_some_and(|digest| *digest != self.content.digest)
+    }
+
+    /// Gives up what an earlier run began.
+    fn forget(&self, state: &State) -> client::Result<Resumed> {
+        self.abandon(state);
+        if let Some(image) = state.image
+            && self.find_image(image)?.is_some()
+        {
+            self.client.delete(&format!("/v2/images/{image}"))?;
+        }
+        Ok(Resumed::Gone)
+    }
+
+    fn check_unmodified(&self) -> Result<(), Failure> {
+        if self.identity.matches(self.image_file) {
+            return Ok(());
+        }
+        let message = "the file was modified while it was being sent";
+        let hint = "run the command again to send it as it is now";
+        Err(Failure::new(message).hint(hint))
     }
 
     fn create_image(&mut self, state: &mut State, keep: &mut StateFile) -> anyhow::Result<Id> {
@@ -159,11 +236,7 @@ impl Upload<'_> {
             Some(id) => self.find_image(id)?,
             None => None,
         };
-        let offset = match tus::offset(self.client, &state.upload) {
-            Ok(offset) => Some(offset),
-            Err(error) if matches!(error.status(), Some(403 | 404 | 410)) => None,
-            Err(error) => return Err(error),
-        };
+        let offset = self.offset_of(&state)?;
         Ok(match (image, offset) {
             (Some(image), _) if image.status == ImageStatus::Deleted => Resumed::Gone,
             (Some(image), _) if has_all_bytes(&image) => Resumed::Complete(image.id),
@@ -180,6 +253,18 @@ impl Upload<'_> {
         })
     }
 
+    /// Where the service is with the upload; `None` if there is none.
+    fn offset_of(&self, state: &State) -> client::Result<Option<u64>> {
+        if state.upload.is_empty() {
+            return Ok(None);
+        }
+        match tus::offset(self.client, &state.upload) {
+            Ok(offset) => Ok(Some(offset)),
+            Err(error) if matches!(error.status(), Some(403 | 404 | 410)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn find_image(&self, id: Id) -> client::Result<Option<Image>> {
         match self.client.get::<ImageOne>(&format!("/v2/images/{id}")) {
             Ok(answer) => Ok(Some(answer.image)),
@@ -189,21 +274,19 @@ impl Upload<'_> {
     }
 
     fn transfer(&mut self, state: &State, image: Id, from: u64) -> Result<(), Ended> {
-        let size = self.identity.size;
+        let size = self.content.size;
         let mut offset = from;
         self.steps.step("sending");
         self.steps.begin(offset, size);
         while offset < size {
-            if !self.identity.matches(self.file) {
-                let message = "the file was modified while it was being sent";
-                let failure =
-                    Failure::new(message).hint("run the command again to send it as it is now");
-                return Err(Ended::Useless(failure.into()));
+            if !self.content.compact {
+                self.check_unmodified()
+                    .map_err(|failure| Ended::Useless(failure.into()))?;
             }
             let steps = &*self.steps;
             let sent = |position| steps.set(position);
             let length = PIECE.min(size - offset);
-            let mut piece = Piece::new(self.file, offset, length, &sent, self.interrupt);
+            let mut piece = Piece::new(&self.content.file, offset, length, &sent, self.interrupt);
             match tus::append(self.client, &state.upload, &mut piece) {
                 Ok(now) if now > offset && now <= size => offset = now,
                 Ok(now) => {
@@ -255,7 +338,7 @@ impl Upload<'_> {
             pause = (pause * 2).min(Duration::from_secs(8));
             match tus::offset(self.client, &state.upload) {
                 Ok(offset) => {
-                    self.steps.begin(offset, self.identity.size);
+                    self.steps.begin(offset, self.content.size);
                     return Ok(offset);
                 }
                 Err(next) => error = next,
@@ -281,7 +364,7 @@ impl Upload<'_> {
     }
 
     fn interrupted(&self, offset: u64) -> Ended {
-        let percent = percent(offset, self.identity.size);
+        let percent = percent(offset, self.content.size);
         let failure = Failure::new(format!("stopped at {percent}%"))
             .hint("run the same command again to continue from there")
             .code(INTERRUPTED);
@@ -290,6 +373,9 @@ impl Upload<'_> {
 
     /// Frees the service's space; if that fails, the upload expires there by itself.
     fn abandon(&self, state: &State) {
+        if state.upload.is_empty() {
+            return;
+        }
         if let Err(error) = tus::terminate(self.client, &state.upload)
             && error.status().is_none()
         {

@@ -79,12 +79,18 @@ fn stamp(file: &File) -> std::io::Result<(u64, i128)> {
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Path of the upload on the service.
+    /// Path of the upload on the service; empty if the content was known and nothing is sent.
     pub upload: String,
     /// The image that its bytes become, once that was created.
     pub image: Option<Id>,
     /// For people who look into the file.
     pub file: String,
+    /// SHA-256 of what is sent, in hexadecimal.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// Whether that is the compact form of the file.
+    #[serde(default)]
+    pub compact: bool,
 }
 
 /// The open, locked file of one upload.
@@ -183,6 +189,8 @@ mod tests {
             upload: "/v2/uploads/a-rather-long-identifier".into(),
             image: Some(Id(7)),
             file: "image".into(),
+            digest: Some("00".into()),
+            compact: true,
         };
         file.save(&state).unwrap();
         state.upload = "/v2/uploads/b".into();

@@ -16,12 +16,17 @@ use ureq::{Body, SendBody};
 use crate::client::{Client, Error, Result};
 use crate::interrupt::Interrupt;
 
-/// Makes an upload of `length` bytes and returns its path (creation extension).
+/// Makes an upload of `length` bytes and returns its path (creation extension). `sha256`, in
+/// hexadecimal, is of all of them; the service verifies it.
 ///
 /// # Errors
 /// Those of the request; [`Error::Malformed`] if the answer names no place.
-pub fn create(client: &Client, length: u64, file_name: &str) -> Result<String> {
-    let metadata = format!("filename {}", STANDARD.encode(file_name));
+pub fn create(client: &Client, length: u64, file_name: &str, sha256: &str) -> Result<String> {
+    let metadata = format!(
+        "filename {},sha256 {}",
+        STANDARD.encode(file_name),
+        STANDARD.encode(sha256)
+    );
     let length = length.to_string();
     let headers = [
         ("tus-resumable", TUS_VERSION),

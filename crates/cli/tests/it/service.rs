@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// The only token that is known.
 pub const TOKEN: &str = "abbild_test_token";
@@ -41,6 +42,18 @@ struct State {
     patches: Vec<usize>,
     /// What was typed into the console.
     typed: Vec<u8>,
+}
+
+impl State {
+    /// Whether the bytes that `image` was made from have this digest.
+    fn is_of(&self, image: &Value, digest: &str) -> bool {
+        let upload = self
+            .uploads
+            .get(image["abbild"]["upload"].as_str().unwrap());
+        upload.is_some_and(|(bytes, _)| {
+            digest == format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+        })
+    }
 }
 
 /// The service; its threads end with the process.
@@ -252,7 +265,14 @@ impl Connection {
             ("POST", "/v2/uploads") => self.create_upload(request),
             ("POST", "/v2/images") => self.create_image(&serde_json::from_slice(&text).unwrap()),
             ("GET", "/v2/images") => {
-                let images: Vec<_> = self.state().images.values().cloned().collect();
+                let state = self.state();
+                let digest = request.path.split_once("digest=").map(|(_, digest)| digest);
+                let images = state.images.values();
+                let images = images.filter(|image| match digest {
+                    Some(digest) => image["status"] == "available" && state.is_of(image, digest),
+                    None => true,
+                });
+                let images: Vec<_> = images.cloned().collect();
                 let total = images.len();
                 let list = json!({"images": images, "links": {}, "meta": {"total": total}});
                 Answer::json(200, &list)
@@ -294,7 +314,11 @@ impl Connection {
         let id = state.next;
         state.next += 1;
         let name = body["name"].as_str().unwrap();
-        let created = image(id, name, body["upload"].as_str().unwrap());
+        let mut created = image(id, name, body["upload"].as_str().unwrap_or_default());
+        if body["digest"].is_string() {
+            created["status"] = "pending".into();
+            created["abbild"]["stage"] = "storing".into();
+        }
         state.images.insert(id, created.clone());
         Answer::json(202, &json!({"image": created}))
     }

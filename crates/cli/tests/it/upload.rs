@@ -212,3 +212,55 @@ fn an_image_that_would_be_refused_is_not_sent() {
     assert!(ran.err.contains("nothing was sent"), "{}", ran.err);
     assert_eq!(scene.service.requests(), before);
 }
+
+#[test]
+fn what_the_account_has_already_is_not_sent_again() {
+    let scene = Scene::new();
+    scene.upload().expect(0);
+    let ran = scene.upload().expect(0);
+    assert!(ran.err.contains("nothing is sent"), "{}", ran.err);
+    assert_eq!(ran.json()["status"], "available");
+    assert_eq!(scene.service.images(), 2);
+    assert_eq!(scene.service.uploads().len(), 1);
+    assert_eq!(scene.states(), 0);
+}
+
+#[test]
+fn a_sparse_disk_is_sent_compact_and_continued_so() {
+    let mut scene = Scene::new();
+    let mut disk = images::raw();
+    let noise = images::noise(700_000);
+    disk[1_100_000..1_800_000].copy_from_slice(&noise);
+    fs::write(&scene.image, &disk).unwrap();
+    let compact = |scene: &Scene| {
+        let mut args = scene.args();
+        args.push("--compact");
+        scene.home.abbild(&args)
+    };
+    scene.service.fault(Fault::StallAt(300_000));
+    let mut command = compact(&scene);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    scene
+        .service
+        .wait_for_bytes(300_000, Duration::from_secs(20));
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    scene.service.fault(Fault::None);
+    Ran::new(child.wait_with_output().unwrap());
+    // What was begun is continued, also without the option.
+    let ran = scene.upload().expect(0);
+    assert!(ran.err.contains("compacted: 2.0 MiB"), "{}", ran.err);
+    assert!(ran.err.contains("continuing at"), "{}", ran.err);
+    assert_eq!(scene.service.patches(), [0, 300_000]);
+    let sent = scene.service.uploads().remove(0);
+    assert!(sent.len() < 1_100_000, "{}", sent.len());
+    assert_eq!(&sent[..4], b"QFI\xfb");
+    // The same content is known in any other form.
+    scene.image = scene.home.0.path().join("image.qcow2");
+    fs::write(&scene.image, &sent).unwrap();
+    let ran = scene.upload().expect(0);
+    assert!(ran.err.contains("nothing is sent"), "{}", ran.err);
+}

@@ -14,6 +14,7 @@ use crate::input;
 use crate::interrupt::Interrupt;
 use crate::progress::Steps;
 use crate::session::Session;
+use crate::upload::content::{Content, Form};
 use crate::upload::state::{Identity, StateFile};
 use crate::upload::{Patience, Upload};
 
@@ -80,6 +81,20 @@ fn send(
     interrupt: &Interrupt,
 ) -> anyhow::Result<(Id, StateFile)> {
     let identity = Identity::new(client.url(), &args.image, file, &args.name)?;
+    let (keep, stored) = StateFile::open(&identity)?;
+    let form = match &stored {
+        // What was begun is continued.
+        Some(state) if state.compact => Form::Compact,
+        Some(_) => Form::AsIs,
+        None if args.as_is => Form::AsIs,
+        None if args.compact => Form::Compact,
+        None => Form::Faster,
+    };
+    let hashed = stored.as_ref().and_then(|state| state.digest.as_deref());
+    let content = match hashed {
+        Some(digest) if form == Form::AsIs => Content::hashed(file, digest)?,
+        _ => Content::new(file, form, client, steps, interrupt)?,
+    };
     let request = CreateImage {
         name: args.name.clone(),
         regions: args.regions.clone(),
@@ -89,14 +104,15 @@ fn send(
     };
     Upload {
         client,
-        file,
+        image_file: file,
+        content: &content,
         identity: &identity,
         request,
         steps,
         interrupt,
         patience: Patience::default(),
     }
-    .run()
+    .run(keep, stored)
 }
 
 fn stopped(id: Id) -> Failure {
