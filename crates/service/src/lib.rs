@@ -16,6 +16,7 @@ mod http;
 mod import;
 mod jobs;
 mod machine;
+mod open_files;
 mod region;
 mod retry;
 mod schema;

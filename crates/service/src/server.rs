@@ -18,6 +18,9 @@ use crate::tls::Tls;
 
 /// How long a client may take for the head of a request, the time between two included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How much is read from a connection by HTTP/1 at once. Every connection has such a buffer, and a
+/// thousand uploads are a thousand connections; the default is 400 KiB.
+const READ_BUFFER: usize = 64 << 10;
 /// How much an upload by HTTP/2 may have under way; the default makes distant clients slow.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
@@ -113,7 +116,10 @@ fn tuned(socket: TcpListener, control: &Control) -> anyhow::Result<Server<Socket
         .handle(handle)
         .first_request_timeout(HEAD_TIMEOUT);
     let builder = server.http_builder();
-    builder.http1().header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http1()
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(READ_BUFFER);
     builder
         .http2()
         .initial_stream_window_size(STREAM_WINDOW)

@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::tls::{self, Tls};
 use crate::uploads::Uploads;
 use crate::vm::qemu::Qemu;
-use crate::{Service, auth, fetch, http, jobs, machine, telemetry};
+use crate::{Service, auth, fetch, http, jobs, machine, open_files, telemetry};
 
 /// What the operator is told once the service answers requests.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ pub async fn serve(
     // Fails if the process has one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     telemetry::start()?;
+    open_files::raise_limit();
     let _lock = lock(&config.data)?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.addresses()?;

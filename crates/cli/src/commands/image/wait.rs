@@ -1,6 +1,6 @@
 //! Following an import to its end.
 
-use abbild_api::{Id, Image, ImageOne, ImageStatus, RegionCopyStatus};
+use abbild_api::{Id, Image, ImageExtra, ImageOne, ImageStatus, RegionCopyStatus, Stage};
 
 use crate::client::{self, Client};
 use crate::commands::wait::until;
@@ -53,14 +53,23 @@ pub(super) fn show(image: &Image, steps: &mut Steps) {
         (ImageStatus::Available, Some(copy)) => {
             (format!("copying to {}", clean(&copy.slug)), copy.progress)
         }
-        (ImageStatus::New | ImageStatus::Pending, _) => {
-            (stage_name(extra.stage).to_owned(), extra.progress)
-        }
+        (ImageStatus::New | ImageStatus::Pending, _) => (label(extra), extra.progress),
         _ => return,
     };
     steps.step(&label);
     match progress {
         Some(progress) => steps.set_of(progress.done, progress.total),
         None => steps.tick(),
+    }
+}
+
+/// What is being done, or why it waits.
+fn label(extra: &ImageExtra) -> String {
+    let stage = stage_name(extra.stage);
+    match &extra.setback {
+        Some(reason) if extra.stage == Stage::Queued => {
+            format!("{stage}, to be tried again: {}", clean(reason))
+        }
+        _ => stage.to_owned(),
     }
 }
