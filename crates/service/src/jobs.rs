@@ -30,7 +30,7 @@ use crate::db::action::{ActionRow, MAX_ATTEMPTS};
 use crate::db::{self, droplet, image};
 use crate::retry::{self, Final};
 use crate::telemetry::{self, StageClock};
-use crate::{Service, fetch, import, machine, region};
+use crate::{Service, fetch, import, machine, region, removal};
 
 /// How long a worker waits for a job to be announced. The timeout finds what nobody here
 /// announces: jobs whose lease ran out, and those that another process was asked for.
@@ -314,6 +314,11 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
         _ => db::action::finish(&mut tx, action.id, Some(reason)).await?,
     }
     tx.commit().await?;
+    if action.resource_type == "image" {
+        // What was stored already is perhaps nobody's now.
+        let row = image::by_id(service.db.read(), id).await?;
+        removal::remove_later(service, row.digest);
+    }
     if let Some(upload) = upload {
         service.uploads.remove_file(&upload)?;
     }

@@ -18,6 +18,7 @@ mod jobs;
 mod machine;
 mod open_files;
 mod region;
+mod removal;
 mod retry;
 mod schema;
 mod server;
@@ -33,7 +34,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 pub use config::Config;
 pub use http::document as openapi;
@@ -61,9 +62,6 @@ pub struct Service {
     changes: http::Changes,
     /// One permit for each image that is compressed while it is sent.
     exports: Arc<Semaphore>,
-    /// Held for reading from finding an image in a store until a row refers to it, and for writing
-    /// while unreferenced images are removed.
-    store_guard: RwLock<()>,
     /// Names the data directory of this process, and the machines on it, over restarts.
     node: String,
     /// Names this run of the process in leases: the node, a slash, and a part of its own.

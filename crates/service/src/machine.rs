@@ -15,7 +15,7 @@ use crate::db::{self, Tx, from_json};
 use crate::size::Size;
 use crate::vm::network;
 use crate::vm::{Hypervisor, VmSpec, VmStatus};
-use crate::{Service, region};
+use crate::{Service, removal};
 
 /// The lowest loopback address that no machine holds, and the port on it for the guest's sshd.
 ///
@@ -66,7 +66,7 @@ async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
         vcpus: size.vcpus,
         memory_mib: size.memory_mib,
         disk_bytes: size.disk_bytes().max(virtual_bytes),
-        image: region.store.path(&row.digest),
+        image: region.store.file(&row.digest).await?,
         address: row.address.parse::<Ipv4Addr>()?,
         ssh_port: u16::try_from(row.ssh_port)?,
         ssh_keys: from_json(&row.ssh_keys)?,
@@ -118,7 +118,8 @@ pub async fn destroy(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resu
     droplet::left_host(&mut tx, row.id).await?;
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;
-    region::sweep(service, Some(&row.digest)).await
+    removal::remove_later(service, Some(row.digest));
+    Ok(())
 }
 
 /// Notices machines that ended by themselves: the guest powered off, or the hypervisor died.

@@ -1,25 +1,23 @@
 //! Regions: where images are kept and machines run.
 //!
 //! Regions come from the configuration. Each has a [`Store`] and a hypervisor. A canonical image
-//! in a store belongs to nobody: images and machines refer to it by digest, and [`sweep`] removes
-//! it when the last of them is gone.
+//! in a store belongs to nobody: images and machines refer to it by digest, and it is removed
+//! ([`removal`]) when the last of them is gone.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abbild_api::RegionCopyStatus;
-use abbild_convert::{Control, copy_verified};
 use anyhow::Context;
-use tempfile::NamedTempFile;
-use tokio::sync::RwLockReadGuard;
 
 use crate::db::action::ActionRow;
 use crate::db::{self, image};
 use crate::jobs::JobContext;
-use crate::retry::{Final, of_convert};
+use crate::retry::Final;
 use crate::store::Store;
 use crate::vm::qemu::Qemu;
-use crate::{Service, size};
+use crate::{Service, removal, size};
 
 /// One region at work.
 #[derive(Debug)]
@@ -30,8 +28,12 @@ pub struct Region {
     pub name: String,
     /// Its images.
     pub store: Store,
+    /// How long a local copy of an image in a bucket stays without use.
+    pub copy_idle: Duration,
     /// Its machines.
     pub hypervisor: Qemu,
+    /// Keeps other processes away from the directory.
+    pub _lock: File,
 }
 
 impl Region {
@@ -69,37 +71,31 @@ pub async fn transfer(
     tx.commit().await?;
     let digest = row.digest.context("the image has no canonical form")?;
 
-    let _guard = provide(service, target, &digest, job).await?;
+    provide(service, target, &digest, job).await?;
     publish(service, action, &target.slug).await?;
     // Whatever this copy was made from may be needed by nobody any longer.
-    sweep_later(service, Some(digest));
+    removal::remove_later(service, Some(digest));
     Ok(())
 }
 
 /// Sees to it that the canonical image `digest` is in the store of `target`, from any region that has
-/// it. While the guard is held that is returned, no sweep removes it; until then a row must refer to
-/// it.
-pub async fn provide<'s>(
-    service: &'s Service,
+/// it. A row must refer to it already, so that no removal begins any longer.
+///
+/// # Errors
+/// With the reason, when no region has it or it cannot be copied.
+pub async fn provide(
+    service: &Service,
     target: &Region,
     digest: &str,
     job: &JobContext,
-) -> anyhow::Result<RwLockReadGuard<'s, ()>> {
-    let guard = service.store_guard.read().await;
-    if target.store.contains(digest) {
-        return Ok(guard);
+) -> anyhow::Result<()> {
+    removal::wait(service, target, digest).await?;
+    if target.store.contains(digest).await? {
+        return Ok(());
     }
-    drop(guard);
-    let source = find_copy(service, digest)?;
-    let (store, expected, job) = (target.store.clone(), digest.to_owned(), job.clone());
-    let incoming =
-        tokio::task::spawn_blocking(move || copy(&source, &store, &expected, &job)).await??;
-    let guard = service.store_guard.read().await;
-    target
-        .store
-        .commit(incoming, digest)
-        .context("storing the copy")?;
-    Ok(guard)
+    let source = find_copy(service, digest).await?;
+    let copied = target.store.copy_from(&source.store, digest, job).await;
+    copied.with_context(|| format!("copying the image from {}", source.slug))
 }
 
 /// The file is in the store: the region counts as available, and the action is done.
@@ -112,68 +108,21 @@ async fn publish(service: &Service, action: &ActionRow, region: &str) -> anyhow:
     Ok(())
 }
 
-/// A file of the image in any region that has it. The name is that of the content, so it does not
-/// matter whose image brought it there.
-fn find_copy(service: &Service, digest: &str) -> anyhow::Result<PathBuf> {
-    let mut regions = service.regions.iter();
-    regions
-        .find(|region| region.store.contains(digest))
-        .map(|region| region.store.path(digest))
-        .ok_or_else(|| {
-            let reason = format!("no region holds sha256:{digest}; upload the image again");
-            Final::new(reason).into()
-        })
-}
-
-fn copy(
-    source: &Path,
-    store: &Store,
-    digest: &str,
-    job: &JobContext,
-) -> anyhow::Result<NamedTempFile> {
-    let from =
-        std::fs::File::open(source).with_context(|| format!("opening {}", source.display()))?;
-    let incoming = store
-        .begin()
-        .context("creating a file in the region's store")?;
-    let mut expected = [0; 32];
-    hex::decode_to_slice(digest, &mut expected)?;
-    let progress = |p: abbild_convert::Progress| job.progress(p);
-    let control = Control::none()
-        .with_progress(&progress)
-        .with_cancel(&job.cancel);
-    copy_verified(&from, incoming.as_file(), &expected, &control).map_err(of_convert)?;
-    Ok(incoming)
-}
-
-/// Begins to [`sweep`] one image. It waits for running copies; a sweep at the next start makes up
-/// for one that is missed.
-pub fn sweep_later(service: &Arc<Service>, digest: Option<String>) {
-    let Some(digest) = digest else { return };
-    let service = service.clone();
-    tokio::spawn(async move {
-        if let Err(error) = sweep(&service, Some(&digest)).await {
-            tracing::error!(%error, digest, "removing an image from the stores failed");
-        }
-    });
-}
-
-/// Removes canonical images that nothing refers to: `digest` alone, or all of them.
-pub async fn sweep(service: &Service, digest: Option<&str>) -> anyhow::Result<()> {
-    let _alone = service.store_guard.write().await;
+/// A region that has the image. The name is that of the content, so it does not matter whose image
+/// brought it there.
+async fn find_copy<'s>(service: &'s Service, digest: &str) -> anyhow::Result<&'s Region> {
+    let mut obstacle = None;
     for region in &service.regions {
-        let digests = match digest {
-            Some(digest) => vec![digest.to_owned()],
-            None => region.store.digests()?,
-        };
-        for digest in digests {
-            if !image::is_needed(service.db.read(), &region.slug, &digest).await? {
-                region
-                    .store
-                    .remove(&digest)
-                    .with_context(|| format!("removing {digest} from {}", region.slug))?;
-            }
+        match region.store.contains(digest).await {
+            Ok(true) => return Ok(region),
+            Ok(false) => {}
+            Err(error) => obstacle = Some(error),
         }
     }
-    Ok(())
+    Err(obstacle.unwrap_or_else(|| {
+        Final::new(format!(
+            "no region holds sha256:{digest}; upload the image again"
+        ))
+        .into()
+    }))
 }

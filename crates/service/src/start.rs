@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
-use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, RegionConfig};
 use crate::db::{self, Backend, Db, account, action};
 use crate::drain::{Drain, Phase};
-use crate::region::{self, Region};
+use crate::region::Region;
 use crate::server::{Addresses, Listeners, Serving};
 use crate::store::Store;
 use crate::tls::{self, Tls};
 use crate::uploads::Uploads;
 use crate::vm::qemu::Qemu;
-use crate::{Service, auth, fetch, http, jobs, machine, open_files, telemetry};
+use crate::{Service, auth, fetch, http, jobs, machine, open_files, removal, telemetry};
 
 /// What the operator is told once the service answers requests.
 #[derive(Debug)]
@@ -122,16 +122,17 @@ pub async fn new_token(config: &Config) -> anyhow::Result<String> {
     Ok(token)
 }
 
-/// Keeps a second service away from the same data.
-pub(crate) fn lock(data: &Path) -> anyhow::Result<File> {
-    fs::create_dir_all(data).with_context(|| format!("creating {}", data.display()))?;
-    restrict(data)?;
-    let path = data.join("lock");
+/// Keeps a second service away from the same directory, which is made if need be and is nobody
+/// else's business.
+pub(crate) fn lock(directory: &Path) -> anyhow::Result<File> {
+    fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+    restrict(directory)?;
+    let path = directory.join("lock");
     let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
-            bail!("another service is using {}", data.display())
+            bail!("another service is using {}", directory.display())
         }
         Err(fs::TryLockError::Error(e)) => {
             Err(e).with_context(|| format!("locking {}", path.display()))
@@ -179,6 +180,9 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         Backend::Sqlite => action::release_all(&mut tx).await?,
         Backend::Postgres => action::release_of_node(&mut tx, &node).await?,
     }
+    for region in config.regions.iter().filter(|r| r.s3.is_none()) {
+        db::removal::release(&mut tx, &region.slug, &node).await?;
+    }
     db::tag::adopt(&mut tx).await?;
     tx.commit().await?;
 
@@ -207,7 +211,6 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         regions,
         uploads,
         web,
-        store_guard: RwLock::new(()),
         image_jobs: Notify::new(),
         fetch_jobs: Notify::new(),
         droplet_jobs: Notify::new(),
@@ -219,15 +222,19 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
 
 async fn open_region(config: &Config, region: &RegionConfig) -> anyhow::Result<Region> {
     let directory = config.region_directory(region);
-    let store = Store::open(&directory)
-        .with_context(|| format!("opening the store in {}", directory.display()))?;
+    let lock = lock(&directory)?;
+    let store = Store::open(&directory, region.s3.as_ref())?;
     let directory = fs::canonicalize(&directory)?;
     let hypervisor = Qemu::new(directory, config.vm.qemu_config()).await?;
     Ok(Region {
         slug: region.slug.clone(),
         name: region.name.clone(),
         store,
+        copy_idle: region.s3.as_ref().map_or(Duration::ZERO, |s3| {
+            Duration::from_secs(s3.copy_idle_hours.saturating_mul(3600))
+        }),
         hypervisor,
+        _lock: lock,
     })
 }
 
@@ -246,9 +253,7 @@ async fn first_account(db: &Db) -> anyhow::Result<Option<String>> {
 /// Removes what nobody needs any longer: at start, and every hour.
 async fn tidy(service: Arc<Service>) {
     loop {
-        if let Err(error) = region::sweep(&service, None).await {
-            tracing::error!(%error, "removing unreferenced images failed");
-        }
+        removal::sweep(&service).await;
         if let Err(error) = http::upload::expire(&service).await {
             tracing::error!(%error, "removing idle uploads failed");
         }

@@ -11,6 +11,7 @@ mod document;
 mod load;
 mod mistake;
 mod operation;
+mod s3;
 mod secret;
 mod show;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use bytes::parse_bytes;
 pub use load::{Loaded, Sources};
 pub use mistake::{Issue, Issues, Mistake, Mistakes, Origin};
 pub use operation::{LogConfig, LogFormat, MetricsConfig, TlsConfig};
+pub use s3::S3Config;
 pub use secret::Secret;
 
 use crate::db::{Backend, sqlite_url};
@@ -135,8 +137,12 @@ pub struct RegionConfig {
     pub slug: String,
     /// Name for people.
     pub name: String,
-    /// Directory of its image store and machines; `<data>/regions/<slug>` when absent.
+    /// Directory of its image store and machines; `<data>/regions/<slug>` when absent. One process
+    /// uses it.
     pub directory: Option<PathBuf>,
+    /// The bucket in which its images are kept; in `directory` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Config>,
 }
 
 /// Machines.
@@ -192,6 +198,7 @@ fn region(slug: &str, name: &str) -> RegionConfig {
         slug: slug.to_owned(),
         name: name.to_owned(),
         directory: None,
+        s3: None,
     }
 }
 
@@ -297,6 +304,9 @@ impl Config {
             });
             let new = !self.regions.iter().take(index).any(|r| r.slug == *slug);
             issues.require(new, key, || format!("`regions` names `{slug}` twice"));
+            if let Some(s3) = &region.s3 {
+                s3.check(&format!("regions.{index}.s3"), issues);
+            }
         }
     }
 

@@ -20,6 +20,13 @@ pub fn render(config: &Value, origin: impl Fn(&[String]) -> Option<Origin>) -> S
     out.text
 }
 
+/// What a section is called in TOML, where the elements of a list have no numbers.
+fn name(path: &[String]) -> String {
+    let steps = path.iter().map(String::as_str);
+    let steps: Vec<_> = steps.filter(|s| s.parse::<usize>().is_err()).collect();
+    steps.join(".")
+}
+
 struct Output<F> {
     text: String,
     origin: F,
@@ -36,9 +43,9 @@ impl<F: Fn(&[String]) -> Option<Origin>> Output<F> {
         for (key, value) in section.iter().filter(|(_, value)| is_section(value)) {
             path.push(key.clone());
             match value {
-                Value::Object(inner) => self.headed(&format!("[{}]", path.join(".")), inner, path),
+                Value::Object(inner) => self.headed(&format!("[{}]", name(path)), inner, path),
                 Value::Array(items) => {
-                    let header = format!("[[{}]]", path.join("."));
+                    let header = format!("[[{}]]", name(path));
                     for (index, item) in items.iter().enumerate() {
                         path.push(index.to_string());
                         if let Value::Object(inner) = item {

@@ -117,6 +117,18 @@ pub async fn find_deleted(
     .await
 }
 
+/// Whether a machine on any host has its disk on the canonical image `digest`.
+pub async fn has_digest(db: &Pool, region: &str, digest: &str) -> Result<bool> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT id FROM droplets WHERE region = $1 AND digest = $2 AND on_host = 1 LIMIT 1",
+    )
+    .bind(region)
+    .bind(digest)
+    .fetch_optional(db)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// By id, for the job that works on it.
 pub async fn get(db: &Pool, id: i64) -> Result<DropletRow> {
     sqlx::query_as("SELECT * FROM droplets WHERE id = $1")

@@ -236,6 +236,20 @@ pub async fn set_stage(tx: &mut Tx, id: i64, stage: Stage) -> Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
+/// The canonical image is about to be stored: from now on nobody removes it. Returns false when
+/// the image is deleted.
+pub async fn begin_storing(tx: &mut Tx, id: i64, digest: &str) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE images SET stage = $1, digest = $2 WHERE id = $3 AND deleted_at IS NULL",
+    )
+    .bind(word(Stage::Storing))
+    .bind(digest)
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Keeps what the check found.
 pub async fn set_report(
     tx: &mut Tx,
@@ -421,7 +435,7 @@ pub async fn remove_region(tx: &mut Tx, id: i64, region: &str) -> Result<()> {
 /// Whether anything in `region` still needs the canonical image `digest`: an image that is, or is
 /// about to be, available there, a machine whose disk lies on it, or an image that waits for a copy of
 /// it somewhere else.
-pub async fn is_needed(db: &Pool, region: &str, digest: &str) -> Result<bool> {
+pub async fn is_needed(db: impl Executor<'_>, region: &str, digest: &str) -> Result<bool> {
     let uses: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM (SELECT 1 FROM images i JOIN image_regions r ON r.image_id = i.id \
          WHERE i.digest = $1 AND i.deleted_at IS NULL AND (r.status IN ('pending', 'copying') \

@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod image;
 pub mod key;
 pub mod migrate;
+pub mod removal;
 pub mod tag;
 pub mod upload;
 pub mod usage;

@@ -179,11 +179,18 @@ async fn canonical(service: &Service, row: &ImageRow) -> ApiResult<(String, File
         }
     };
     for copy in image::regions(service.db.read(), row.id).await? {
-        if copy.status()? == RegionCopyStatus::Available
-            && let Ok(region) = service.region(&copy.region)
-            && let Ok(file) = File::open(region.store.path(&digest))
-        {
-            return Ok((digest, file));
+        if copy.status()? != RegionCopyStatus::Available {
+            continue;
+        }
+        let Ok(region) = service.region(&copy.region) else {
+            continue;
+        };
+        match region.store.open_file(&digest).await {
+            Ok(file) => return Ok((digest, file)),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(region.slug, digest, error, "an image cannot be read");
+            }
         }
     }
     Err(ApiError::internal(format!(

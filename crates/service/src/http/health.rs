@@ -106,15 +106,14 @@ fn serving(service: &Service) -> Result<(), String> {
 }
 
 async fn store(slug: &str, store: crate::store::Store) -> Check {
-    // A network filesystem that is away blocks whoever looks at it.
-    let look = tokio::task::spawn_blocking(move || store.probe());
-    let result = match tokio::time::timeout(PATIENCE, look).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => {
-            tracing::warn!(region = slug, %error, "a store cannot be reached");
+    let result = match tokio::time::timeout(PATIENCE, store.probe()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            let error = format!("{error:#}");
+            tracing::warn!(region = slug, error, "a store cannot be reached");
             Err("the store cannot be reached".to_owned())
         }
-        Ok(Err(_)) | Err(_) => Err(format!(
+        Err(_) => Err(format!(
             "the store did not answer in {} s",
             PATIENCE.as_secs()
         )),

@@ -24,7 +24,7 @@ use crate::db::tag::{self, Kind};
 use crate::db::upload;
 use crate::db::{self, Tx, from_json};
 use crate::import::Checksum;
-use crate::{Service, region};
+use crate::{Service, removal};
 
 /// Lists the images, newest first
 ///
@@ -387,7 +387,7 @@ pub async fn delete(
             .remove_file(upload)
             .map_err(ApiError::internal)?;
     }
-    region::sweep_later(&service, row.digest);
+    removal::remove_later(&service, row.digest);
     Ok(StatusCode::NO_CONTENT)
 }
 

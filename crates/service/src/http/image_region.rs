@@ -1,6 +1,6 @@
 //! `/v2/images/{id}/regions/{slug}`: taking an image out of one region.
 //!
-//! The row goes at once, and the file once nothing else refers to it ([`region::sweep`]), so this
+//! The row goes at once, and the file once nothing else refers to it ([`removal`]), so this
 //! takes no time that a customer would have to follow. Adding the region again works as ever.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::db::action::{ActionRow, NewAction};
 use crate::db::droplet::DropletRow;
 use crate::db::image::{self, ImageRow};
 use crate::db::{self, Tx, droplet};
-use crate::{Service, region};
+use crate::{Service, removal};
 
 /// How many machines an error names.
 const NAMED: usize = 5;
@@ -65,7 +65,7 @@ pub async fn remove(
     if let Some(action) = running {
         service.cancel(action.id);
     }
-    region::sweep_later(&service, row.digest);
+    removal::remove_later(&service, row.digest);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -29,12 +29,12 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
-use crate::Service;
 use crate::db::action::ActionRow;
 use crate::db::{self, Tx, image, sql_size};
 use crate::jobs::JobContext;
 use crate::region::Region;
 use crate::retry::Final;
+use crate::{Service, removal};
 pub use checksum::Checksum;
 
 /// Carries out the `create` of an image.
@@ -67,7 +67,7 @@ pub async fn run(
     let source = unpack(service, action, job, &upload, &staging).await?;
     let disk = check(service, action, job, source).await?;
     let (file, encoded) = encode(service, action, job, region, disk).await?;
-    publish(service, action, region, file, &encoded).await?;
+    publish(service, action, job, region, file, &encoded).await?;
     drop(staging);
     service.uploads.remove_file(&upload)?;
     service.announce("image"); // the transfers that waited
@@ -83,13 +83,13 @@ async fn known(
     digest: &str,
 ) -> anyhow::Result<()> {
     enter(service, action, job, Stage::Storing).await?;
-    let _guard = crate::region::provide(service, region, digest, job).await?;
+    crate::region::provide(service, region, digest, job).await?;
     let mut tx = service.write_for(action).await?;
     finish(&mut tx, action, region).await?;
     tx.commit().await?;
     service.announce("image"); // the transfers that waited
     // The other image may be gone by now, and with it the need for its copies.
-    crate::region::sweep_later(service, Some(digest.to_owned()));
+    removal::remove_later(service, Some(digest.to_owned()));
     Ok(())
 }
 
@@ -267,22 +267,25 @@ async fn encode(
 async fn publish(
     service: &Service,
     action: &ActionRow,
+    job: &JobContext,
     region: &Region,
     file: NamedTempFile,
     encoded: &Encoded,
 ) -> anyhow::Result<()> {
     let id = action.resource_id;
+    let digest = hex::encode(encoded.sha256);
+    job.begin_stage(Stage::Storing);
     let mut tx = service.write_for(action).await?;
-    if !image::set_stage(&mut tx, id, Stage::Storing).await? {
+    if !image::begin_storing(&mut tx, id, &digest).await? {
         bail!(Final::new("the image was deleted meanwhile"));
     }
     tx.commit().await?;
-    let digest = hex::encode(encoded.sha256);
-    // From the file's name until a row refers to it, no sweep may come between.
-    let _guard = service.store_guard.read().await;
+    // From here on no removal begins.
+    removal::wait(service, region, &digest).await?;
     region
         .store
-        .commit(file, &digest)
+        .commit(file, &digest, job)
+        .await
         .context("storing the image")?;
 
     let mut tx = service.write_for(action).await?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::s3::Mood;
 use crate::service::{Service, body, raw_disk, wait_for};
 
 /// Where a region's store writes what is not whole yet.
@@ -15,11 +16,17 @@ fn incoming(service: &Service, region: &str) -> PathBuf {
 fn break_store(service: &Service, region: &str) {
     std::fs::remove_dir_all(incoming(service, region)).unwrap();
     std::fs::write(incoming(service, region), b"").unwrap();
+    if let Some(s3) = &service.s3 {
+        s3.set_mood(Mood::Erring);
+    }
 }
 
 fn mend_store(service: &Service, region: &str) {
     std::fs::remove_file(incoming(service, region)).unwrap();
     std::fs::create_dir(incoming(service, region)).unwrap();
+    if let Some(s3) = &service.s3 {
+        s3.set_mood(Mood::Well);
+    }
 }
 
 fn begin_import(service: &Service, bytes: &[u8]) -> i64 {

@@ -1,9 +1,10 @@
 //! A service of its own for each test, on a free port and in a temporary directory. Its database
 //! is a file there, or one of its own on the PostgreSQL server that `ABBILD_TEST_POSTGRES` names
-//! (see `scripts/with-postgres`).
+//! (see `scripts/with-postgres`). With PostgreSQL, images are kept in buckets of an S3 service, so
+//! that all tests run on both pairs of database and store.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use ureq::Agent;
 use ureq::http::{Method, Request, Response};
+
+use crate::s3::S3;
 
 /// Every image with a partition table is accepted, so that tests need no operating system.
 const LENIENT: &str = r#"
@@ -33,6 +36,8 @@ pub struct Service {
     /// URL of its database on the PostgreSQL server, if there is one.
     database: Option<String>,
     pub addresses: Option<Addresses>,
+    /// What keeps its images, if that is no directory.
+    pub s3: Option<S3>,
     agent: Agent,
     settings: String,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -48,7 +53,14 @@ impl Service {
 
     /// With further settings, in TOML.
     pub fn start_with(settings: &str) -> Self {
+        let s3 = std::env::var_os("ABBILD_TEST_POSTGRES").map(|_| S3::start());
+        Self::start_on(s3, settings)
+    }
+
+    /// With images in buckets of `s3`.
+    pub fn start_on(s3: Option<S3>, settings: &str) -> Self {
         let mut service = Self {
+            s3,
             settings: settings.to_owned(),
             directory: tempfile::tempdir().unwrap(),
             url: String::new(),
@@ -77,6 +89,11 @@ impl Service {
             config.limits.requests_per_minute = 0;
         }
         config.data = self.data();
+        if let Some(s3) = &self.s3 {
+            for region in &mut config.regions {
+                region.s3 = Some(s3.settings(&region.slug));
+            }
+        }
         config.database = self.database.clone().map(Into::into);
         // Tests run beside each other, and none may depend on an address that another has.
         config.vm.first_address = Ipv4Addr::new(127, 90, rand::random(), 2);
@@ -267,10 +284,30 @@ impl Service {
         })
     }
 
+    /// How many images the store of a region has.
     pub fn stored(&self, region: &str) -> usize {
-        let images = self.data().join("regions").join(region).join("images");
-        std::fs::read_dir(images).unwrap().count()
+        self.objects(region).len()
     }
+
+    /// The files that hold them.
+    pub fn objects(&self, region: &str) -> Vec<PathBuf> {
+        match &self.s3 {
+            Some(s3) => files(&s3.bucket(region).join("images")),
+            None => self.copies(region),
+        }
+    }
+
+    /// The images of a region that lie on this host, because its store is a directory or because
+    /// they were used.
+    pub fn copies(&self, region: &str) -> Vec<PathBuf> {
+        files(&self.data().join("regions").join(region).join("images"))
+    }
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    // A bucket has no directories until there is something in them.
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// Makes an empty database on a PostgreSQL server, and returns its URL.

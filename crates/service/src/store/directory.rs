@@ -1,4 +1,4 @@
-//! The image store of a region: a directory of canonical images, each named by its SHA-256.
+//! A directory of canonical images.
 //!
 //! A file gets its final name only when it is whole and on disk: it is written under `incoming/`
 //! on the same filesystem, synced, and renamed. What lies in `images/` is never written again, so
@@ -8,21 +8,22 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
 use crate::uploads::capacity;
 
-/// The store of one region.
+/// Images, and what becomes one, on one filesystem.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct Directory {
     images: PathBuf,
     incoming: PathBuf,
 }
 
-impl Store {
-    /// Opens the store below `directory`, creating it if need be, and drops what an interrupted
-    /// writer left.
+impl Directory {
+    /// Opens what is below `directory`, creating it if need be, and drops what an interrupted
+    /// writer left: only one process uses it.
     ///
     /// # Errors
     /// When the directories cannot be made or emptied.
@@ -97,6 +98,30 @@ impl Store {
         }
     }
 
+    /// Notes that an image is used now, for [`forget`](Self::forget).
+    ///
+    /// # Errors
+    /// When it is not here, or its time cannot be set.
+    pub fn touch(&self, digest: &str) -> io::Result<()> {
+        File::open(self.path(digest))?.set_modified(SystemTime::now())
+    }
+
+    /// Removes an image that was neither made nor [used](Self::touch) within `idle`.
+    ///
+    /// # Errors
+    /// Those of looking at it and unlinking.
+    pub fn forget(&self, digest: &str, idle: Duration) -> io::Result<()> {
+        let used = match fs::metadata(self.path(digest)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            metadata => metadata?.modified()?,
+        };
+        // A time in the future counts as now.
+        if used.elapsed().unwrap_or_default() < idle {
+            return Ok(());
+        }
+        self.remove(digest)
+    }
+
     /// The digests of all images that are here.
     ///
     /// # Errors
@@ -128,7 +153,7 @@ mod tests {
     #[test]
     fn an_image_appears_only_when_committed_and_leftovers_vanish() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = Directory::open(directory.path()).unwrap();
         let mut file = store.begin().unwrap();
         file.write_all(b"image").unwrap();
         assert!(store.digests().unwrap().is_empty());
@@ -139,12 +164,29 @@ mod tests {
         let leftover = kept.path().to_owned();
         std::mem::forget(kept);
         assert!(leftover.exists());
-        let store = Store::open(directory.path()).unwrap();
+        let store = Directory::open(directory.path()).unwrap();
         assert!(!leftover.exists());
         assert_eq!(store.digests().unwrap(), ["d1"]);
 
         store.remove("d1").unwrap();
         store.remove("d1").unwrap();
         assert!(!store.contains("d1"));
+    }
+
+    #[test]
+    fn only_what_is_idle_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Directory::open(directory.path()).unwrap();
+        store.commit(store.begin().unwrap(), "d1").unwrap();
+        let hour = Duration::from_secs(3600);
+        let file = File::open(store.path("d1")).unwrap();
+        file.set_modified(SystemTime::now() - 2 * hour).unwrap();
+        store.touch("d1").unwrap();
+        store.forget("d1", hour).unwrap();
+        assert!(store.contains("d1"));
+        file.set_modified(SystemTime::now() - 2 * hour).unwrap();
+        store.forget("d1", hour).unwrap();
+        assert!(!store.contains("d1"));
+        store.forget("d1", hour).unwrap();
     }
 }

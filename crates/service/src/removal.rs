@@ -1,0 +1,135 @@
+//! Removing canonical images that nothing refers to, while other processes may begin to.
+//!
+//! A file or object cannot be removed in the transaction that finds it unneeded. So a row says
+//! that it is about to vanish:
+//!
+//! 1. In one transaction: nothing needs the image, and a row in `removals` is inserted.
+//! 2. The object is removed, within [`PATIENCE`].
+//! 3. The row is removed.
+//!
+//! Whoever needs an image first says so in a transaction, after which no removal begins
+//! ([`image::is_needed`]), and then [waits](wait) for one that has begun. Only then it looks
+//! whether the image is there, or stores it.
+//!
+//! A process that dies between the steps leaves a row, which counts until its lease has run out
+//! (of a directory: until the process is started again), and perhaps an object that is found again
+//! by [`sweep`]. The lease is longer than the removal may take, so that no request of a removal is on
+//! its way when somebody else stores the same image.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::Service;
+use crate::db::{self, image};
+use crate::region::Region;
+
+/// Within which an object must be removed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For which a removal keeps others waiting, in seconds: [`PATIENCE`], and as much again for what
+/// the clocks of two hosts may differ and for a request that is still on its way.
+const LEASE_SECONDS: i64 = 120;
+/// How often [`wait`] looks.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Begins to remove the image `digest` from every region where nothing needs it. The sweep at the
+/// next start, or of the next hour, makes up for one that is missed.
+pub fn remove_later(service: &Arc<Service>, digest: Option<String>) {
+    let Some(digest) = digest else { return };
+    let service = service.clone();
+    tokio::spawn(async move {
+        for region in &service.regions {
+            try_remove(&service, region, &digest).await;
+        }
+    });
+}
+
+/// Removes every image that nothing needs, and local copies that were not used for long.
+pub async fn sweep(service: &Service) {
+    for region in &service.regions {
+        match region.store.digests().await {
+            Ok(digests) => {
+                for digest in digests {
+                    try_remove(service, region, &digest).await;
+                }
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(region.slug, error, "looking for unneeded images failed");
+            }
+        }
+        if let Err(error) = forget_copies(service, region).await {
+            tracing::error!(region.slug, %error, "removing copies of images failed");
+        }
+    }
+    if let Err(error) = db::removal::forget_lost(service.db.read()).await {
+        tracing::error!(%error, "forgetting lost removals failed");
+    }
+}
+
+async fn try_remove(service: &Service, region: &Region, digest: &str) {
+    if let Err(error) = remove(service, region, digest).await {
+        let error = format!("{error:#}");
+        tracing::error!(region.slug, digest, error, "removing an image failed");
+    }
+}
+
+/// Removes an image from a region, if nothing needs it there.
+async fn remove(service: &Service, region: &Region, digest: &str) -> anyhow::Result<()> {
+    if image::is_needed(service.db.read(), &region.slug, digest).await? {
+        return Ok(());
+    }
+    let owner = &service.instance;
+    let deadline = Instant::now() + PATIENCE;
+    let mut tx = service.db.write().await?;
+    if image::is_needed(&mut *tx, &region.slug, digest).await?
+        || !db::removal::begin(&mut tx, &region.slug, digest, owner, LEASE_SECONDS).await?
+    {
+        return Ok(());
+    }
+    tx.commit().await?;
+    timeout_at(deadline, region.store.remove(digest))
+        .await
+        .context("the store did not answer in time")??;
+    let mut tx = service.db.write().await?;
+    db::removal::end(&mut tx, &region.slug, digest, owner).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Waits for a removal of `digest` that had begun before the image was needed.
+///
+/// # Errors
+/// When it does not end: the image is no longer needed, and others remove it again and again.
+pub async fn wait(service: &Service, region: &Region, digest: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(LEASE_SECONDS.unsigned_abs() + 5);
+    while db::removal::is_underway(service.db.read(), &region.slug, digest).await? {
+        if Instant::now() > deadline {
+            bail!("sha256:{digest} is being removed from {}", region.slug);
+        }
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Removes local copies of what is in a bucket, unless a machine may have its disk on them.
+async fn forget_copies(service: &Service, region: &Region) -> anyhow::Result<()> {
+    for digest in region.store.copies()? {
+        if db::droplet::has_digest(service.db.read(), &region.slug, &digest).await? {
+            continue;
+        }
+        let needed = image::is_needed(service.db.read(), &region.slug, &digest).await?;
+        let idle = if needed {
+            region.copy_idle
+        } else {
+            UNNEEDED_IDLE
+        };
+        region.store.forget_copy(&digest, idle)?;
+    }
+    Ok(())
+}
+
+/// How long a copy stays of an image that its customers deleted, perhaps by another process.
+const UNNEEDED_IDLE: Duration = Duration::from_secs(600);
