@@ -3,12 +3,14 @@
 //! The shapes are those of DigitalOcean's v2 API for images, actions, regions, sizes, account, SSH
 //! keys and droplets, so that existing clients work unchanged; a virtual machine is called a
 //! *droplet* here and nowhere else. What we add sits under the one key `abbild` in each object
-//! (`extra` in Rust), and in the resources of [`upload`].
+//! (`extra` in Rust), and in resources of our own: [`upload`], tokens,
+//! users, sessions, the audit log.
 //!
 //! Requests are read leniently (ids as numbers or strings, nulls, unknown fields), answers are
 //! written strictly (every documented field, every time).
 
 mod action;
+mod audit;
 mod droplet;
 mod error;
 mod image;
@@ -16,11 +18,15 @@ mod key;
 mod page;
 mod region;
 mod related;
+mod scope;
 mod tag;
+mod token;
 pub mod upload;
 mod usage;
+mod user;
 
 pub use action::{Action, ActionExtra, ActionList, ActionOne, ActionStatus, ActionsOfMany};
+pub use audit::{AuditActor, AuditEntry, AuditList};
 pub use droplet::{
     CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction, Droplet, DropletAction,
     DropletExtra, DropletList, DropletOne, DropletStatus, Kernel, NetworkV4, NetworkV6, Networks,
@@ -38,8 +44,15 @@ pub use related::{
     AssociatedResource, AssociatedResources, BackupList, DestroyStatus, DestroyedDroplet, Firewall,
     FirewallList, KernelList, NeighborList, Snapshot, SnapshotList,
 };
+pub use scope::{Role, Scope};
 pub use tag::{CreateTag, Tag, TagCount, TagList, TagOne, TagResources, TagTarget, TagTargets};
+pub use token::{CreateToken, Token, TokenList, TokenOne};
 pub use usage::{DropletUsage, RegionUsage, UploadUsage, Usage, UsageOne};
+
+pub use user::{
+    ChangePassword, CreateUser, Login, LoginMethods, Session, SessionList, SessionOne, UpdateUser,
+    User, UserList, UserOne,
+};
 
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -7,6 +7,7 @@
 //! a URL leads to (`fetch`), an import (`import`), a copy to a region (`region`), a machine (`machine`, `vm`). All state that must
 //! survive is in the database (`db`) and in files that are synced before they are relied upon.
 
+mod audit;
 mod auth;
 pub mod config;
 mod db;
@@ -62,6 +63,7 @@ pub struct Service {
     changes: http::Changes,
     /// One permit for each image that is compressed while it is sent.
     exports: Arc<Semaphore>,
+    recent: auth::Recent,
     /// Names the data directory of this process, and the machines on it, over restarts.
     node: String,
     /// Names this run of the process in leases: the node, a slash, and a part of its own.

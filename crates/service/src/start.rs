@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use abbild_api::Scope;
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::audit::{Event, Origin};
 use crate::config::{Config, RegionConfig};
-use crate::db::{self, Backend, Db, account, action};
+use crate::db::token::{self, NewToken};
+use crate::db::{self, Backend, Db, Tx, account, action};
 use crate::drain::{Drain, Phase};
 use crate::region::Region;
 use crate::server::{Addresses, Listeners, Serving};
@@ -111,15 +114,32 @@ pub async fn new_token(config: &Config) -> anyhow::Result<String> {
         bail!("there is no account yet; start the service once");
     };
     let token = auth::generate()?;
-    account::insert_token(
-        &mut tx,
-        account.id,
-        "made by an operator",
-        &auth::hash(&token),
-    )
-    .await?;
+    let origin = Origin::operator(&std::env::var("USER").unwrap_or_default());
+    insert_token(&mut tx, account.id, "made by an operator", &token, &origin).await?;
     tx.commit().await?;
     Ok(token)
+}
+
+/// A token of the account itself, with all scopes.
+async fn insert_token(
+    tx: &mut Tx,
+    account: i64,
+    name: &str,
+    token: &str,
+    origin: &Origin,
+) -> db::Result<()> {
+    let new = NewToken {
+        account,
+        user: None,
+        name,
+        sha256: &auth::hash(token),
+        scopes: &Scope::ALL,
+        expires_at: None,
+    };
+    let row = token::insert(tx, &new).await?;
+    let event = Event::new("token.create").on("token", row.id);
+    let origin = origin.clone().in_account(account);
+    origin.record(tx, event.detail(name)).await
 }
 
 /// Keeps a second service away from the same directory, which is made if need be and is nobody
@@ -206,6 +226,7 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         limiter: http::Limiter::new(&config.limits),
         changes: http::Changes::default(),
         exports: Arc::new(Semaphore::new(http::EXPORTS)),
+        recent: auth::Recent::default(),
         config,
         db,
         regions,
@@ -245,7 +266,14 @@ async fn first_account(db: &Db) -> anyhow::Result<Option<String>> {
     }
     let id = account::insert(&mut tx, "First account", "admin@localhost").await?;
     let token = auth::generate()?;
-    account::insert_token(&mut tx, id, "made at first start", &auth::hash(&token)).await?;
+    insert_token(
+        &mut tx,
+        id,
+        "made at first start",
+        &token,
+        &Origin::system(),
+    )
+    .await?;
     tx.commit().await?;
     Ok(Some(token))
 }
@@ -254,6 +282,9 @@ async fn first_account(db: &Db) -> anyhow::Result<Option<String>> {
 async fn tidy(service: Arc<Service>) {
     loop {
         removal::sweep(&service).await;
+        if let Err(error) = end_sessions(&service).await {
+            tracing::error!(%error, "removing sessions that have ended failed");
+        }
         if let Err(error) = http::upload::expire(&service).await {
             tracing::error!(%error, "removing idle uploads failed");
         }
@@ -267,5 +298,18 @@ async fn tidy(service: Arc<Service>) {
 async fn forget_requests(service: &Service) -> db::Result<()> {
     let mut tx = service.db.write().await?;
     db::idempotency::expire(&mut tx).await?;
+    tx.commit().await
+}
+
+/// Removes what nobody can log in with any longer, and what the operator no longer keeps of the
+/// audit log.
+async fn end_sessions(service: &Service) -> db::Result<()> {
+    let mut tx = service.db.write().await?;
+    let attempts_since = db::now() - auth::throttle::MEMORY;
+    db::session::tidy(&mut tx, auth::session::idle_since(service), attempts_since).await?;
+    let days = i64::from(service.config.audit.keep_days);
+    if days > 0 {
+        db::audit::expire(&mut tx, db::now() - days * 86_400).await?;
+    }
     tx.commit().await
 }

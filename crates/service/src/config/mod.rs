@@ -65,6 +65,10 @@ pub struct Config {
     pub limits: Limits,
     /// Imports by URL.
     pub fetch: FetchConfig,
+    /// How long people stay logged in.
+    pub sessions: SessionConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// Severity of each requirement, by rule.
     pub requirements: Severities,
     /// The regions, in the order in which they are listed.
@@ -129,6 +133,33 @@ pub struct Limits {
     pub drain_notice_seconds: u32,
 }
 
+/// How long people stay logged in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionConfig {
+    /// Minutes without a request after which a session ends.
+    pub idle_minutes: u32,
+    /// Hours after which it ends in any case.
+    pub max_hours: u32,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            idle_minutes: 720,
+            max_hours: 168,
+        }
+    }
+}
+
+/// The audit log.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Days for which entries are kept; 0 keeps them for ever.
+    pub keep_days: u32,
+}
+
 /// One region.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +203,8 @@ impl Default for Config {
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             limits: Limits::default(),
+            sessions: SessionConfig::default(),
+            audit: AuditConfig::default(),
             fetch: FetchConfig::default(),
             requirements: Severities::default(),
             regions: vec![region("hal1", "Hallstadt"), region("nbg1", "Nürnberg")],

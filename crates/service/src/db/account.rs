@@ -1,5 +1,4 @@
-//! Accounts and their tokens. Of a token only the SHA-256 is kept: it is random, so that no salt
-//! or slow hash is needed.
+//! Accounts.
 
 use sqlx::FromRow;
 
@@ -16,24 +15,40 @@ pub struct AccountRow {
     pub name: String,
     /// Address.
     pub email: String,
+    /// When an operator disabled it.
+    pub disabled_at: Option<i64>,
+    /// Why they did.
+    pub disabled_reason: String,
 }
 
-/// The account that a token belongs to.
-pub async fn by_token(db: &Pool, sha256: &str) -> Result<Option<AccountRow>> {
-    sqlx::query_as(
-        "SELECT a.id, a.uuid, a.name, a.email FROM accounts a \
-         JOIN tokens t ON t.account_id = a.id WHERE t.sha256 = $1",
-    )
-    .bind(sha256)
-    .fetch_optional(db)
-    .await
+/// The columns of [`AccountRow`], of the table `a`.
+macro_rules! columns {
+    () => {
+        "a.id, a.uuid, a.name, a.email, a.disabled_at, a.disabled_reason"
+    };
 }
 
 /// The oldest account: the one made at first start.
 pub async fn first(tx: &mut Tx) -> Result<Option<AccountRow>> {
-    sqlx::query_as("SELECT id, uuid, name, email FROM accounts ORDER BY id LIMIT 1")
-        .fetch_optional(&mut **tx)
-        .await
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM accounts a ORDER BY a.id LIMIT 1"
+    ))
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+/// By id.
+pub async fn find(db: &Pool, id: i64) -> Result<Option<AccountRow>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM accounts a WHERE a.id = $1"
+    ))
+    .bind(id)
+    .fetch_optional(db)
+    .await
 }
 
 /// A new account.
@@ -47,18 +62,4 @@ pub async fn insert(tx: &mut Tx, name: &str, email: &str) -> Result<i64> {
     .bind(now())
     .fetch_one(&mut **tx)
     .await
-}
-
-/// A new token of an account.
-pub async fn insert_token(tx: &mut Tx, account: i64, name: &str, sha256: &str) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO tokens (account_id, name, sha256, created_at) VALUES ($1, $2, $3, $4)",
-    )
-    .bind(account)
-    .bind(name)
-    .bind(sha256)
-    .bind(now())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }

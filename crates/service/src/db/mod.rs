@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod action;
+pub mod audit;
 pub mod census;
 pub mod change;
 pub mod droplet;
@@ -20,9 +21,12 @@ pub mod image;
 pub mod key;
 pub mod migrate;
 pub mod removal;
+pub mod session;
 pub mod tag;
+pub mod token;
 pub mod upload;
 pub mod usage;
+pub mod user;
 
 use std::path::Path;
 use std::time::Duration;

@@ -49,7 +49,11 @@ impl ApiError {
 
     /// 401
     pub fn unauthorized() -> Self {
-        let message = "Unable to authenticate you.";
+        Self::unauthorized_because("Unable to authenticate you.")
+    }
+
+    /// 401
+    pub fn unauthorized_because(message: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, ErrorId::Unauthorized, message)
     }
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod action;
+mod audit;
 mod conditional;
 mod console;
 mod droplet;
@@ -22,13 +23,16 @@ mod key;
 pub mod metrics;
 mod observe;
 mod openapi;
-mod peer;
+pub mod peer;
 mod rate;
 mod region;
 mod related;
+mod session;
 mod tag;
+mod token;
 pub mod upload;
 mod usage;
+mod user;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +50,9 @@ use utoipa_axum::routes;
 pub use error::{ApiError, ApiResult};
 pub use events::{Changes, look_for_changes};
 pub use export::EXPORTS;
-use extract::{BaseUrl, Body, Language, Paging, PathId, Which, checked_name};
+pub use extract::BaseUrl;
+use extract::{Body, Language, Paging, PathId, Which, checked_name};
+pub use observe::RequestId;
 pub use rate::Limiter;
 
 use crate::Service;
@@ -61,6 +67,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(openapi::serve(document))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(from_fn_with_state(service.clone(), crate::audit::watch))
         .layer(from_fn_with_state(service.clone(), idempotency::once))
         .layer(from_fn_with_state(service.clone(), rate::limit))
         .layer(cors())
@@ -124,8 +131,24 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(action::of_droplet_one))
         .routes(routes!(console::attach))
         .routes(routes!(console::log))
+        .merge(administration())
         .merge(related())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+}
+
+/// Who may do what, and who did.
+fn administration() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::default()
+        .routes(routes!(session::show, session::create, session::delete))
+        .routes(routes!(session::methods))
+        .routes(routes!(session::list))
+        .routes(routes!(session::revoke))
+        .routes(routes!(session::change_password))
+        .routes(routes!(token::list, token::create))
+        .routes(routes!(token::show, token::delete))
+        .routes(routes!(user::list, user::create))
+        .routes(routes!(user::show, user::update, user::delete))
+        .routes(routes!(audit::list))
 }
 
 /// Tags, and what existing clients read beside images and droplets.

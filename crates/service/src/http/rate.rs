@@ -21,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::ApiError;
 use super::peer::Peer;
-use crate::auth::{self, Caller};
+use crate::auth;
 use crate::config::Limits;
 use crate::{Service, db};
 
@@ -37,7 +37,7 @@ const FORGET_EVERY: i64 = 60;
 /// Who is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Client {
-    /// A known token, by its SHA-256.
+    /// A known token or session, by its SHA-256.
     Token([u8; 32]),
     /// Without one: an IPv4 address, or the first 64 bits of an IPv6 address, because that is what
     /// one customer gets.
@@ -210,10 +210,11 @@ pub async fn limit(State(service): State<Arc<Service>>, request: Request, next: 
 /// Who makes the request. A token is looked up when it is seen for the first time.
 async fn who(service: &Arc<Service>, request: Request) -> Result<(Client, Request), ApiError> {
     let (mut parts, body) = request.into_parts();
-    let token = auth::bearer(&parts.headers).map(|token| Client::Token(auth::digest(token)));
+    let token = auth::proof_digest(&mut parts, service).await;
+    let token = token.map(Client::Token);
     let client = match token {
         Some(token) if service.limiter.knows(token) => Some(token),
-        Some(token) => Caller::from_request_parts(&mut parts, service)
+        Some(token) => auth::identify(&mut parts, service)
             .await
             .is_ok()
             .then_some(token),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::service::{Service, body};
 
@@ -30,7 +30,12 @@ impl Operation {
 
     /// Whether nobody needs to prove who they are.
     pub fn is_public(&self) -> bool {
-        self.says.get("security").is_some()
+        self.says["security"] == json!([{}])
+    }
+
+    /// Whether only somebody who is logged in can do it.
+    pub fn needs_session(&self) -> bool {
+        self.says["security"] == json!([{"session": []}])
     }
 }
 

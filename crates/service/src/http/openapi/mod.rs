@@ -15,7 +15,9 @@ use abbild_api::upload::PATH;
 use axum::Router;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Content, Ref, RefOr, Response, Schema};
 use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -36,9 +38,13 @@ const PAGE: &str = "/docs";
     servers((url = "/", description = "The service that this document comes from")),
     components(schemas(ErrorBody)),
     modifiers(&Token),
-    security(("token" = [])),
+    security(("token" = []), ("session" = [])),
     tags(
         (name = "Account", description = "Who the token belongs to."),
+        (name = "Session", description = "Logging in with a browser: a cookie in place of a token."),
+        (name = "Tokens", description = "What programs prove with that they may use the account."),
+        (name = "Users", description = "Who can log in to the account, and what they may do."),
+        (name = "Audit log", description = "Who did what, to what, from where and when."),
         (name = "SSH keys", description = "The public keys that machines are made with."),
         (name = "Regions", description = "The places that images are kept in and machines run in."),
         (name = "Sizes", description = "The sizes of machines."),
@@ -71,6 +77,13 @@ impl Modify for Token {
             .build();
         if let Some(components) = &mut document.components {
             components.add_security_scheme("token", SecurityScheme::Http(scheme));
+            let cookie = ApiKeyValue::with_description(
+                "abbild_session",
+                "The cookie that logging in sets, in place of a token; \
+                 `__Host-abbild_session` where the service is reached by TLS",
+            );
+            let scheme = SecurityScheme::ApiKey(ApiKey::Cookie(cookie));
+            components.add_security_scheme("session", scheme);
         }
     }
 }
@@ -117,7 +130,7 @@ struct Usual {
     follows: fn(&Operation) -> bool,
 }
 
-const USUAL: [Usual; 7] = [
+const USUAL: [Usual; 8] = [
     Usual {
         status: "400",
         name: "BadRequest",
@@ -132,7 +145,13 @@ const USUAL: [Usual; 7] = [
         status: "401",
         name: "Unauthorized",
         description: "There is no token, or it is not known.",
-        follows: |operation| operation.security.is_none(),
+        follows: is_closed,
+    },
+    Usual {
+        status: "403",
+        name: "Forbidden",
+        description: "The token lacks a scope, which the message names, or the account is disabled.",
+        follows: is_closed,
     },
     Usual {
         status: "404",
@@ -165,6 +184,13 @@ const USUAL: [Usual; 7] = [
         follows: |_| true,
     },
 ];
+
+/// Whether one has to prove who one is.
+fn is_closed(operation: &Operation) -> bool {
+    let open = SecurityRequirement::default();
+    let ways = operation.security.as_ref();
+    ways.is_none_or(|ways| !ways.contains(&open))
+}
 
 fn has(operation: &Operation, place: &ParameterIn) -> bool {
     let parameters = operation.parameters.iter().flatten();
