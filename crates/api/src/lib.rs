@@ -16,6 +16,7 @@ mod error;
 mod image;
 mod key;
 mod page;
+mod quota;
 mod region;
 mod related;
 mod scope;
@@ -39,7 +40,8 @@ pub use image::{
 };
 pub use key::{CreateKey, Key, KeyList, KeyOne, UpdateKey};
 pub use page::{Links, Meta, Pages};
-pub use region::{Account, AccountOne, Region, RegionList, Size, SizeList, Team};
+pub use quota::{Quota, QuotaUse};
+pub use region::{Account, AccountExtra, AccountOne, Region, RegionList, Size, SizeList, Team};
 pub use related::{
     AssociatedResource, AssociatedResources, BackupList, DestroyStatus, DestroyedDroplet, Firewall,
     FirewallList, KernelList, NeighborList, Snapshot, SnapshotList,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Links, Meta};
+use crate::{Links, Meta, QuotaUse, Scope};
 
 /// A place with a store and a hypervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ pub struct SizeList {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Account {
-    /// How many machines it may have.
+    /// How many machines it may have; 2147483647 for no limit.
     pub droplet_limit: i64,
     /// Always 0: there are no floating addresses.
     pub floating_ip_limit: i64,
@@ -92,6 +92,20 @@ pub struct Account {
     pub status_message: String,
     /// The team, which is the account itself.
     pub team: Team,
+    /// What we add.
+    #[serde(rename = "abbild", default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub extra: Option<AccountExtra>,
+}
+
+/// What we add to an account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountExtra {
+    /// What whoever asks may do in it.
+    pub scopes: Vec<Scope>,
+    /// How much the account may have, and has.
+    pub quotas: Vec<QuotaUse>,
 }
 
 /// The team of an account.

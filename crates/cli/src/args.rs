@@ -3,6 +3,8 @@
 //! Nothing here does anything. [`Cli`] is parsed in `main`, which hands each command's arguments
 //! to the module of the same name under `commands/`.
 
+mod accounts;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use abbild_guest::{Lang, RuleId};
 use abbild_service::config::parse_bytes;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use accounts::*;
 
 /// Custom images for a cloud: check, upload, serve, boot.
 #[derive(Debug, Parser)]
@@ -70,6 +74,9 @@ pub enum Command {
     /// SSH public keys of the account
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Tokens of the account, for programs
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Places where machines can run
     #[command(subcommand)]
     Region(RegionCommand),
@@ -132,8 +139,20 @@ pub enum ConfigCommand {
 /// `abbild admin …`
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
-    /// Make a further token for the first account
-    Token(ServeArgs),
+    /// Accounts of customers
+    #[command(subcommand)]
+    Account(AdminAccountCommand),
+    /// Users, who can log in
+    #[command(subcommand)]
+    User(AdminUserCommand),
+    /// Tokens, of any account
+    #[command(subcommand)]
+    Token(AdminTokenCommand),
+    /// How much accounts may have
+    #[command(subcommand)]
+    Quota(AdminQuotaCommand),
+    /// Show who did what, newest first
+    Audit(AdminAuditArgs),
     /// Show which schema the database has, or take it back for an older release
     #[command(
         after_help = "To return to the previous release: ask it for the newest version that it \
@@ -231,6 +250,9 @@ pub struct LoginArgs {
     /// Token; asked for, or read from standard input, when absent
     #[arg(long, env = "ABBILD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Log in as this user instead, whose password is asked for, and make a token for this machine
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
     /// Authorities that may have signed the service's certificate, in PEM, instead of the public
     /// ones; remembered
     #[arg(long, value_name = "FILE", env = "ABBILD_CA")]

@@ -142,13 +142,14 @@ impl Error {
 pub struct Client {
     agent: Agent,
     url: String,
-    authorization: String,
+    /// `None` for somebody who has no token yet.
+    authorization: Option<String>,
     lang: Lang,
     trust: Trust,
 }
 
 impl Client {
-    /// Talks to `credentials.url`; sentences in answers shall be in `lang`.
+    /// Talks to `credentials.url`, as nobody while the token is empty; sentences in answers shall be in `lang`.
     ///
     /// # Errors
     /// If the file of authorities that the credentials name cannot be used.
@@ -169,7 +170,10 @@ impl Client {
         Ok(Self {
             agent: config.build().new_agent(),
             url: credentials.url.clone(),
-            authorization: format!("Bearer {}", credentials.token),
+            authorization: match credentials.token.as_str() {
+                "" => None,
+                token => Some(format!("Bearer {token}")),
+            },
             lang,
             trust,
         })
@@ -190,9 +194,9 @@ impl Client {
         is_loopback(&self.url)
     }
 
-    /// The value of the `Authorization` header.
-    pub fn authorization(&self) -> &str {
-        &self.authorization
+    /// The value of the `Authorization` header, if there is a token.
+    pub fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
     }
 
     /// `GET path`.
@@ -265,8 +269,10 @@ impl Client {
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
-            .header("authorization", &self.authorization)
             .header("accept-language", self.lang.code());
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -305,7 +311,15 @@ fn is_loopback(url: &str) -> bool {
             .is_some_and(|address| address.is_loopback())
 }
 
-fn decode<T: DeserializeOwned>(method: &str, path: &str, response: Response<Body>) -> Result<T> {
+/// Reads a JSON answer.
+///
+/// # Errors
+/// If it is none of this kind.
+pub fn decode<T: DeserializeOwned>(
+    method: &str,
+    path: &str,
+    response: Response<Body>,
+) -> Result<T> {
     let mut body = response.into_body();
     let text = body
         .with_config()

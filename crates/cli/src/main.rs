@@ -52,6 +52,7 @@ fn run(session: &Session, command: &Command) -> anyhow::Result<ExitCode> {
         Command::Login(args) => commands::login::run(session, args),
         Command::Image(command) => commands::image::run(session, command),
         Command::Key(command) => commands::key::run(session, command),
+        Command::Token(command) => commands::token::run(session, command),
         Command::Region(command) => commands::region::run(session, command),
         Command::Size(command) => commands::size::run(session, command),
         Command::Usage => commands::usage::run(session),

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use abbild_api::{Droplet, DropletList, Id, IdOrName, Image, ImageList, ImageOne, ImageStatus};
-use abbild_api::{DropletOne, Key, KeyList};
+use abbild_api::{DropletOne, Key, KeyList, Token};
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -100,6 +100,19 @@ pub fn key(keys: &[Key], text: &str) -> Result<Key, Failure> {
         .iter()
         .filter(|key| key.name == text || key.fingerprint.eq_ignore_ascii_case(fingerprint));
     only(named.cloned().collect(), "key", text, |key| key.id)
+}
+
+/// The token of `tokens` with the id or name `text`.
+///
+/// # Errors
+/// If there is none, or several.
+pub fn token(tokens: &[Token], text: &str) -> Result<Token, Failure> {
+    let by_id = |token: &&Token| IdOrName::parse(text) == IdOrName::Id(token.id.0);
+    if let Some(token) = tokens.iter().find(by_id) {
+        return Ok(token.clone());
+    }
+    let named = tokens.iter().filter(|token| token.name == text);
+    only(named.cloned().collect(), "token", text, |token| token.id)
 }
 
 fn only<T>(mut found: Vec<T>, kind: &str, text: &str, id: impl Fn(&T) -> Id) -> Result<T, Failure> {

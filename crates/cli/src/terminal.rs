@@ -1,9 +1,11 @@
 //! Terminal modes that are given back on every way out.
 
-use std::io;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::failure::Failure;
 
 /// A terminal in another mode; the former one returns when this is dropped.
 #[derive(Debug)]
@@ -34,9 +36,41 @@ impl<F: AsFd> Drop for Changed<F> {
 ///
 /// # Errors
 /// Those of changing the mode and of `work`.
-pub fn without_echo<T>(terminal: impl AsFd, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+fn without_echo<T>(terminal: impl AsFd, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let _changed = Changed::new(terminal, |mode| mode.local_modes.remove(LocalModes::ECHO))?;
     work()
+}
+
+/// Asks for a line that is not shown; without a terminal, reads one from standard input.
+///
+/// # Errors
+/// Those of reading, and of changing the terminal's mode.
+pub fn secret(prompt: &str) -> io::Result<String> {
+    let stdin = io::stdin();
+    let mut line = String::new();
+    if stdin.is_terminal() {
+        eprint!("{prompt}: ");
+        io::stderr().flush()?;
+        without_echo(&stdin, || stdin.lock().read_line(&mut line))?;
+        eprintln!();
+    } else {
+        stdin.lock().read_line(&mut line)?;
+    }
+    let end = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(end);
+    Ok(line)
+}
+
+/// Asks for a new password, twice where somebody types it.
+///
+/// # Errors
+/// As [`secret`], and when the two are not the same.
+pub fn new_password() -> anyhow::Result<String> {
+    let password = secret("New password")?;
+    if io::stdin().is_terminal() && secret("Once more")? != password {
+        return Err(Failure::new("the two passwords are not the same").into());
+    }
+    Ok(password)
 }
 
 /// Runs `work` while every key reaches it as bytes: no echo, no line editing, no signals.

@@ -18,6 +18,8 @@ mod import;
 mod jobs;
 mod machine;
 mod open_files;
+pub mod operator;
+mod quota;
 mod region;
 mod removal;
 mod retry;
@@ -41,7 +43,7 @@ pub use config::Config;
 pub use http::document as openapi;
 pub use schema::{Schema, schema, schema_back};
 pub use server::Addresses;
-pub use start::{Started, new_token, serve};
+pub use start::{Started, serve};
 
 use db::action::ActionRow;
 use db::{Db, Tx};

@@ -12,10 +12,10 @@ use tempfile::NamedTempFile;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::audit::{Event, Origin};
+use crate::audit::Origin;
 use crate::config::{Config, RegionConfig};
-use crate::db::token::{self, NewToken};
-use crate::db::{self, Backend, Db, Tx, account, action};
+use crate::db::token::NewToken;
+use crate::db::{self, Backend, Db, account, action};
 use crate::drain::{Drain, Phase};
 use crate::region::Region;
 use crate::server::{Addresses, Listeners, Serving};
@@ -97,49 +97,6 @@ async fn drain(service: &Service, serving: Serving, workers: JoinSet<()>) {
         serving.drain(limit),
         jobs::drain(service, workers, limit)
     );
-}
-
-/// A further token for the first account, made while the service is stopped or running.
-///
-/// # Errors
-/// When there is no database yet.
-pub async fn new_token(config: &Config) -> anyhow::Result<String> {
-    let path = config.data.join("abbild.db");
-    if config.database.is_none() && !path.exists() {
-        bail!("{} does not exist; start the service once", path.display());
-    }
-    let db = Db::open(&config.database_url()).await?;
-    let mut tx = db.write().await?;
-    let Some(account) = account::first(&mut tx).await? else {
-        bail!("there is no account yet; start the service once");
-    };
-    let token = auth::generate()?;
-    let origin = Origin::operator(&std::env::var("USER").unwrap_or_default());
-    insert_token(&mut tx, account.id, "made by an operator", &token, &origin).await?;
-    tx.commit().await?;
-    Ok(token)
-}
-
-/// A token of the account itself, with all scopes.
-async fn insert_token(
-    tx: &mut Tx,
-    account: i64,
-    name: &str,
-    token: &str,
-    origin: &Origin,
-) -> db::Result<()> {
-    let new = NewToken {
-        account,
-        user: None,
-        name,
-        sha256: &auth::hash(token),
-        scopes: &Scope::ALL,
-        expires_at: None,
-    };
-    let row = token::insert(tx, &new).await?;
-    let event = Event::new("token.create").on("token", row.id);
-    let origin = origin.clone().in_account(account);
-    origin.record(tx, event.detail(name)).await
 }
 
 /// Keeps a second service away from the same directory, which is made if need be and is nobody
@@ -261,19 +218,20 @@ async fn open_region(config: &Config, region: &RegionConfig) -> anyhow::Result<R
 
 async fn first_account(db: &Db) -> anyhow::Result<Option<String>> {
     let mut tx = db.write().await?;
-    if account::first(&mut tx).await?.is_some() {
+    if account::first(&mut *tx).await?.is_some() {
         return Ok(None);
     }
     let id = account::insert(&mut tx, "First account", "admin@localhost").await?;
     let token = auth::generate()?;
-    insert_token(
-        &mut tx,
-        id,
-        "made at first start",
-        &token,
-        &Origin::system(),
-    )
-    .await?;
+    let new = NewToken {
+        account: id,
+        user: None,
+        name: "made at first start",
+        sha256: &auth::hash(&token),
+        scopes: &Scope::ALL,
+        expires_at: None,
+    };
+    auth::issue(&mut tx, &new, &Origin::system()).await?;
     tx.commit().await?;
     Ok(Some(token))
 }

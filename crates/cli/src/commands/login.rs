@@ -1,44 +1,47 @@
 //! `abbild login`: tries a token and remembers it with its service.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use abbild_api::AccountOne;
+use abbild_api::{AccountOne, CreateToken, Login, SessionOne, TokenOne};
+use serde::Serialize;
 use serde_json::json;
+use ureq::SendBody;
+use ureq::http::header::SET_COOKIE;
 
 use crate::args::LoginArgs;
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::credentials::{Credentials, normalise_url};
 use crate::failure::Failure;
 use crate::print::clean;
 use crate::session::Session;
-use crate::terminal::without_echo;
+use crate::terminal::secret;
 
-/// Asks for the token if need be, verifies it and stores both.
+/// Asks for the token or the password if need be, verifies it and stores service and token.
 ///
 /// # Errors
 /// If the service does not answer or does not know the token; nothing is stored then.
 pub fn run(session: &Session, args: &LoginArgs) -> anyhow::Result<ExitCode> {
-    let url = normalise_url(&args.url)?;
-    let token = match &args.token {
-        Some(token) => token.clone(),
-        None => ask()?,
+    let mut credentials = Credentials {
+        url: normalise_url(&args.url)?,
+        token: String::new(),
+        ca: args.ca.as_deref().map(std::path::absolute).transpose()?,
     };
-    let token = token.trim().to_owned();
+    credentials.token = match (&args.email, &args.token) {
+        (Some(email), _) => by_password(&Client::new(&credentials, session.lang)?, email)?,
+        (None, Some(token)) => token.clone(),
+        (None, None) => secret("Token")?,
+    };
+    credentials.token = credentials.token.trim().to_owned();
+    let token = &credentials.token;
     if token.is_empty() || !token.chars().all(|c| c.is_ascii_graphic()) {
-        return Err(Failure::new("that is not a token")
-            .hint("the service prints one on its first start; `abbild admin token` makes another")
-            .into());
+        return Err(Failure::new("that is not a token").hint(ANOTHER).into());
     }
-    let ca = args.ca.as_deref().map(std::path::absolute).transpose()?;
-    let credentials = Credentials { url, token, ca };
     let client = Client::new(&credentials, session.lang)?;
     let account = match client.get::<AccountOne>("/v2/account") {
         Ok(answer) => answer.account,
         Err(error) if error.status() == Some(401) => {
-            return Err(Failure::new(format!("{} does not know this token", client.url()))
-                .hint("the service prints one on its first start; `abbild admin token` makes another")
-                .into());
+            let message = format!("{} does not know this token", client.url());
+            return Err(Failure::new(message).hint(ANOTHER).into());
         }
         Err(error) => return Err(error.into()),
     };
@@ -55,16 +58,67 @@ pub fn run(session: &Session, args: &LoginArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask() -> io::Result<String> {
-    let stdin = io::stdin();
-    let mut line = String::new();
-    if stdin.is_terminal() {
-        eprint!("Token: ");
-        io::stderr().flush()?;
-        without_echo(&stdin, || stdin.lock().read_line(&mut line))?;
-        eprintln!();
-    } else {
-        stdin.lock().read_line(&mut line)?;
+const ANOTHER: &str =
+    "the service prints one on its first start; `abbild admin token create` makes another";
+
+/// Logs in with a password, makes a token for this machine, and logs out.
+fn by_password(client: &Client, email: &str) -> anyhow::Result<String> {
+    let login = Login {
+        email: email.to_owned(),
+        password: secret(&format!("Password of {}", clean(email)))?,
+    };
+    let response = match send(client, "POST", "/v2/session", None, &login) {
+        Ok(response) => response,
+        Err(error) if error.status() == Some(401) => {
+            return Err(Failure::new("address or password is wrong")
+                .hint("an owner of the account, or its operator, can set another password")
+                .into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let cookie = response
+        .headers()
+        .get(SET_COOKIE)
+        .and_then(|value| value.to_str().ok()?.split(';').next())
+        .map(str::to_owned)
+        .ok_or_else(|| client::Error::malformed("POST /v2/session", "it sets no cookie"))?;
+    let scopes = client::decode::<SessionOne>("POST", "/v2/session", response)?.scopes;
+    let host = rustix::system::uname();
+    let new = CreateToken {
+        name: format!("abbild on {}", host.nodename().to_string_lossy()),
+        scopes,
+        expires_in: None,
+    };
+    let path = "/v2/account/tokens";
+    let made = send(client, "POST", path, Some(&cookie), &new)?;
+    let made = client::decode::<TokenOne>("POST", path, made)?;
+    send(client, "DELETE", "/v2/session", Some(&cookie), &())?;
+    made.token
+        .token
+        .ok_or_else(|| client::Error::malformed(format!("POST {path}"), "it has no token").into())
+}
+
+/// Sends JSON with the cookie of a session. No page of any site asks for it, and the service wants
+/// to be told so.
+fn send(
+    client: &Client,
+    method: &str,
+    path: &str,
+    cookie: Option<&str>,
+    body: &impl Serialize,
+) -> client::Result<ureq::http::Response<ureq::Body>> {
+    let body = serde_json::to_vec(body)
+        .map_err(|error| client::Error::malformed(format!("{method} {path}"), error.to_string()))?;
+    let length = body.len().to_string();
+    let mut headers = vec![("sec-fetch-site", "none")];
+    headers.extend(cookie.map(|cookie| ("cookie", cookie)));
+    if method == "DELETE" {
+        return client.run(method, path, &headers, SendBody::none());
     }
-    Ok(line)
+    headers.extend([
+        ("content-type", "application/json"),
+        ("content-length", length.as_str()),
+    ]);
+    let mut body = body.as_slice();
+    client.run(method, path, &headers, SendBody::from_reader(&mut body))
 }

@@ -12,6 +12,7 @@ pub mod region;
 pub mod rules;
 pub mod serve;
 pub mod size;
+pub mod token;
 pub mod usage;
 pub mod vm;
 mod wait;

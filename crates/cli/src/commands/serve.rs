@@ -188,7 +188,7 @@ fn welcome(started: &Started, data: &str, region: &str) -> io::Result<()> {
             token.as_str()
         }
         None => {
-            writeln!(out, "for a further token: {abbild} admin token")?;
+            writeln!(out, "for a further token: {abbild} admin token create")?;
             "TOKEN"
         }
     };

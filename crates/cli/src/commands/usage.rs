@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use abbild_api::{Usage, UsageOne};
+use abbild_api::{AccountOne, QuotaUse, Usage, UsageOne};
+use serde_json::json;
 
 use crate::print::{Table, fields, size};
 use crate::session::Session;
@@ -13,12 +14,31 @@ use crate::session::Session;
 /// # Errors
 /// Those of the request and of printing.
 pub fn run(session: &Session) -> anyhow::Result<ExitCode> {
-    let usage = session
-        .client()?
-        .get::<UsageOne>("/v2/account/usage")?
-        .usage;
-    session.show(&usage, |out| write(out, &usage))?;
+    let client = session.client()?;
+    let usage = client.get::<UsageOne>("/v2/account/usage")?.usage;
+    let account = client.get::<AccountOne>("/v2/account")?.account;
+    let quotas = account.extra.map_or_else(Vec::new, |extra| extra.quotas);
+    let value = json!({"usage": usage, "quotas": quotas});
+    session.show(&value, |out| {
+        write(out, &usage)?;
+        writeln!(out)?;
+        quota_table(&quotas).write(out)
+    })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What there may be of everything, and what there is.
+pub fn quota_table(quotas: &[QuotaUse]) -> Table {
+    let mut table = Table::new(["QUOTA", "USED", "LIMIT"]);
+    for quota in quotas {
+        let text = |number: i64| match quota.quota.is_bytes() {
+            true => bytes(number),
+            false => number.to_string(),
+        };
+        let limit = quota.limit.map_or_else(|| "unlimited".to_owned(), text);
+        table.row([quota.quota.to_string(), text(quota.used), limit]);
+    }
+    table
 }
 
 fn write(out: &mut dyn Write, usage: &Usage) -> io::Result<()> {

@@ -4,16 +4,19 @@
 // Helpers of tests may panic as tests do; clippy only knows of functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod check;
 mod console;
 mod convert;
 mod images;
+mod process;
 mod serve;
 mod service;
 mod upload;
 mod usage;
 
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -35,6 +38,20 @@ impl Home {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(std::process::Stdio::null());
         command
+    }
+
+    /// Runs with `input` as standard input.
+    fn run_with(&self, args: &[&str], input: &str) -> Ran {
+        let mut child = self
+            .abbild(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Who does not read it has ended, and says why.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Ran::new(child.wait_with_output().unwrap())
     }
 
     fn run(&self, args: &[&str]) -> Ran {

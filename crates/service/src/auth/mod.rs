@@ -22,9 +22,11 @@ use axum::http::request::Parts;
 use rand::TryRngCore;
 use sha2::{Digest, Sha256};
 
+use crate::audit::{Event, Origin};
+use crate::db::Tx;
 use crate::db::account::{self, AccountRow};
 use crate::db::session::SessionRow;
-use crate::db::token::{self, TokenRow};
+use crate::db::token::{self, NewToken, TokenRow};
 use crate::db::user::{self, UserRow};
 use crate::http::{ApiError, ApiResult};
 use crate::{Service, db};
@@ -208,6 +210,18 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// When the system has no randomness to give.
 pub fn generate() -> anyhow::Result<String> {
     Ok(format!("abb_{}", random()?))
+}
+
+/// Adds a token, and an entry to the audit log of its account.
+///
+/// # Errors
+/// Those of the database.
+pub async fn issue(tx: &mut Tx, new: &NewToken<'_>, origin: &Origin) -> db::Result<TokenRow> {
+    let row = token::insert(tx, new).await?;
+    let event = Event::new("token.create").on("token", row.id);
+    let origin = origin.clone().in_account(new.account);
+    origin.record(tx, event.detail(new.name)).await?;
+    Ok(row)
 }
 
 /// 256 random bits, in hexadecimal.

@@ -11,6 +11,7 @@ mod document;
 mod load;
 mod mistake;
 mod operation;
+mod quotas;
 mod s3;
 mod secret;
 mod show;
@@ -28,6 +29,7 @@ pub use bytes::parse_bytes;
 pub use load::{Loaded, Sources};
 pub use mistake::{Issue, Issues, Mistake, Mistakes, Origin};
 pub use operation::{LogConfig, LogFormat, MetricsConfig, TlsConfig};
+pub use quotas::{Limit, Quotas};
 pub use s3::S3Config;
 pub use secret::Secret;
 
@@ -63,6 +65,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Sizes and times.
     pub limits: Limits,
+    /// How much each account may have.
+    pub quotas: Quotas,
     /// Imports by URL.
     pub fetch: FetchConfig,
     /// How long people stay logged in.
@@ -108,12 +112,8 @@ pub struct Limits {
     /// Largest upload in bytes.
     #[serde(deserialize_with = "bytes::deserialize")]
     pub max_upload_size: u64,
-    /// Machines that an account may have.
-    pub droplets_per_account: u32,
     /// Hours after which an upload that nobody continues is removed.
     pub upload_idle_hours: u32,
-    /// Uploads that wait for bytes which an account may have at once.
-    pub uploads_per_account: u32,
     /// Uploads that wait for bytes which there may be at once.
     pub uploads_total: u32,
     /// Bytes that uploads leave free on the filesystem of `data`.
@@ -203,6 +203,7 @@ impl Default for Config {
             metrics: MetricsConfig::default(),
             log: LogConfig::default(),
             limits: Limits::default(),
+            quotas: Quotas::default(),
             sessions: SessionConfig::default(),
             audit: AuditConfig::default(),
             fetch: FetchConfig::default(),
@@ -240,9 +241,7 @@ impl Default for Limits {
         Self {
             max_virtual_size: DEFAULT_MAX_VIRTUAL_SIZE,
             max_upload_size: DEFAULT_MAX_VIRTUAL_SIZE + DEFAULT_MAX_VIRTUAL_SIZE / 64,
-            droplets_per_account: 25,
             upload_idle_hours: 24,
-            uploads_per_account: 1000,
             uploads_total: 4000,
             staging_reserve: 1 << 30,
             job_retries: 12,

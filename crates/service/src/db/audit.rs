@@ -67,6 +67,19 @@ pub async fn list(db: &Pool, account: i64, window: Window) -> Result<(Vec<AuditR
     Ok((rows, total))
 }
 
+/// The newest entries, newest first: of one account, or of all.
+pub async fn newest(db: &Pool, account: Option<i64>, limit: u32) -> Result<Vec<AuditRow>> {
+    sqlx::query_as(
+        "SELECT * FROM audit WHERE account_id = $1 OR CAST($2 AS BIGINT) = 0 \
+         ORDER BY id DESC LIMIT $3",
+    )
+    .bind(account.unwrap_or(0))
+    .bind(i64::from(account.is_some()))
+    .bind(i64::from(limit))
+    .fetch_all(db)
+    .await
+}
+
 /// Removes what is older than the operator keeps.
 pub async fn expire(tx: &mut Tx, before: i64) -> Result<()> {
     sqlx::query("DELETE FROM audit WHERE at < $1")

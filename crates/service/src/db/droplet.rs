@@ -248,11 +248,3 @@ pub async fn left_host(tx: &mut Tx, id: i64) -> Result<()> {
         .await?;
     Ok(())
 }
-
-/// How many machines an account has.
-pub async fn count(tx: &mut Tx, account: i64) -> Result<i64> {
-    sqlx::query_scalar("SELECT COUNT(*) FROM droplets WHERE account_id = $1 AND deleted_at IS NULL")
-        .bind(account)
-        .fetch_one(&mut **tx)
-        .await
-}

@@ -238,12 +238,14 @@ pub async fn set_stage(tx: &mut Tx, id: i64, stage: Stage) -> Result<bool> {
 
 /// The canonical image is about to be stored: from now on nobody removes it. Returns false when
 /// the image is deleted.
-pub async fn begin_storing(tx: &mut Tx, id: i64, digest: &str) -> Result<bool> {
+pub async fn begin_storing(tx: &mut Tx, id: i64, digest: &str, stored_bytes: i64) -> Result<bool> {
     let done = sqlx::query(
-        "UPDATE images SET stage = $1, digest = $2 WHERE id = $3 AND deleted_at IS NULL",
+        "UPDATE images SET stage = $1, digest = $2, stored_bytes = $3 \
+         WHERE id = $4 AND deleted_at IS NULL",
     )
     .bind(word(Stage::Storing))
     .bind(digest)
+    .bind(stored_bytes)
     .bind(id)
     .execute(&mut **tx)
     .await?;

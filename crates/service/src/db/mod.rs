@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod image;
 pub mod key;
 pub mod migrate;
+pub mod quota;
 pub mod removal;
 pub mod session;
 pub mod tag;
@@ -226,6 +227,14 @@ pub struct Window {
     pub limit: i64,
     /// Rows to skip.
     pub offset: i64,
+}
+
+impl Window {
+    /// Everything.
+    pub const ALL: Self = Self {
+        limit: i64::MAX,
+        offset: 0,
+    };
 }
 
 /// `$first, $first+1, …`: placeholders for a list of `count` values.

@@ -110,6 +110,18 @@ pub async fn find(db: &Pool, account: i64, id: i64) -> Result<Option<TokenRow>> 
     .await
 }
 
+/// By id, of whichever account, unless it is revoked.
+pub async fn get(tx: &mut Tx, id: i64) -> Result<Option<TokenRow>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM tokens WHERE id = $1 AND revoked_at IS NULL"
+    ))
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await
+}
+
 /// A new token.
 pub async fn insert(tx: &mut Tx, new: &NewToken<'_>) -> Result<TokenRow> {
     let scopes: Vec<_> = new.scopes.iter().map(|scope| scope.as_str()).collect();

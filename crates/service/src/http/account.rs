@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use abbild_api::{Account, AccountOne, Team};
+use abbild_api::{Account, AccountExtra, AccountOne, Quota, Scope, Team};
 use axum::Json;
 use axum::extract::State;
 
+use super::ApiResult;
 use crate::Service;
-use crate::auth::Caller;
+use crate::auth::Identity;
 use crate::db::account::AccountRow;
+use crate::quota;
 
 /// Shows the account of the token
 #[utoipa::path(
@@ -19,16 +21,28 @@ use crate::db::account::AccountRow;
 )]
 pub async fn show(
     State(service): State<Arc<Service>>,
-    Caller(account): Caller,
-) -> Json<AccountOne> {
-    let account = to_api(&service, account);
-    Json(AccountOne { account })
+    identity: Identity,
+) -> ApiResult<Json<AccountOne>> {
+    let account = to_api(&service, identity.account, identity.scopes).await?;
+    Ok(Json(AccountOne { account }))
 }
 
-/// `account` on the wire.
-pub fn to_api(service: &Service, account: AccountRow) -> Account {
-    Account {
-        droplet_limit: service.config.limits.droplets_per_account.into(),
+/// `account` on the wire, for somebody with `scopes`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn to_api(
+    service: &Service,
+    account: AccountRow,
+    scopes: Vec<Scope>,
+) -> ApiResult<Account> {
+    let mut db = service.db.read().acquire().await?;
+    let quotas = quota::all(&service.config.quotas, &mut db, account.id).await?;
+    let droplets = quotas.iter().find(|quota| quota.quota == Quota::Droplets);
+    Ok(Account {
+        droplet_limit: droplets
+            .and_then(|quota| quota.limit)
+            .unwrap_or_else(|| i32::MAX.into()),
         floating_ip_limit: 0,
         email: account.email,
         email_verified: true,
@@ -40,5 +54,6 @@ pub fn to_api(service: &Service, account: AccountRow) -> Account {
         },
         uuid: account.uuid,
         name: account.name,
-    }
+        extra: Some(AccountExtra { scopes, quotas }),
+    })
 }

@@ -23,6 +23,7 @@ use crate::db::image::{self, Filter, ImageRow};
 use crate::db::tag::{self, Kind};
 use crate::db::{self, Tx, from_sql_size, key};
 use crate::machine;
+use crate::quota;
 use crate::size::Size;
 use crate::vm::Hypervisor;
 
@@ -267,7 +268,8 @@ pub async fn create(
     let mut tx = service.db.write().await?;
     let image = usable_image(&mut tx, account.id, &request.image, size).await?;
     let region = usable_region(&service, &image, request.region.as_deref()).await?;
-    check_limit(&service, &mut tx, account.id, names.len()).await?;
+    let wanted = quota::of_machines(size, names.len());
+    quota::check(&service.config.quotas, &mut tx, account.id, &wanted).await?;
     let mut rows = Vec::new();
     for name in names {
         let (address, ssh_port) = machine::free_address(&service.config.vm, &mut tx).await?;
@@ -478,17 +480,6 @@ async fn usable_region(
                 available.join(", ")
             ))
         })
-}
-
-async fn check_limit(service: &Service, tx: &mut Tx, account: i64, more: usize) -> ApiResult<()> {
-    let limit = i64::from(service.config.limits.droplets_per_account);
-    let have = droplet::count(tx, account).await?;
-    if have.saturating_add(i64::try_from(more).unwrap_or(i64::MAX)) > limit {
-        return Err(ApiError::unprocessable(format!(
-            "the account has {have} droplets and may have {limit}"
-        )));
-    }
-    Ok(())
 }
 
 /// A new action of a droplet, which a worker may begin at once.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use abbild_api::{
-    ActionOne, CreateImage, ImageAction, ImageList, ImageOne, RegionCopyStatus, Stage, UpdateImage,
-    distribution_or_unknown,
+    ActionOne, CreateImage, ImageAction, ImageList, ImageOne, Quota, RegionCopyStatus, Stage,
+    UpdateImage, distribution_or_unknown,
 };
 use abbild_guest::{Lang, Report};
 use axum::Json;
@@ -24,7 +24,7 @@ use crate::db::tag::{self, Kind};
 use crate::db::upload;
 use crate::db::{self, Tx, from_json};
 use crate::import::Checksum;
-use crate::{Service, removal};
+use crate::{Service, quota, removal};
 
 /// Lists the images, newest first
 ///
@@ -179,7 +179,7 @@ pub async fn create(
     let wanted = Wanted::of(&service, &request)?;
     let source = Source::of(&service, &request)?;
     let mut tx = service.db.write().await?;
-    let (row, fetched) = wanted.insert(&mut tx, account.id, source).await?;
+    let (row, fetched) = wanted.insert(&service, &mut tx, account.id, source).await?;
     tx.commit().await?;
     service.announce(if fetched { "fetch" } else { "image" });
     let image = image_view::one(&service, row, lang).await?;
@@ -215,10 +215,15 @@ impl<'r> Wanted<'r> {
     /// 422 when the source cannot be used.
     pub async fn insert(
         self,
+        service: &Service,
         tx: &mut Tx,
         account: i64,
         source: Source<'_>,
     ) -> ApiResult<(ImageRow, bool)> {
+        let quotas = &service.config.quotas;
+        // How much an upload will take is not known yet; but something, and in each region.
+        let wanted = [(Quota::Images, 1), (Quota::StoredBytes, 1)];
+        quota::check(quotas, tx, account, &wanted).await?;
         let attached = source.attach(tx, account).await?;
         let distribution = self.request.distribution.as_deref();
         let id = image::insert(
@@ -239,6 +244,10 @@ impl<'r> Wanted<'r> {
         .await?;
         if let Some(same) = attached.same_as {
             image::set_content(tx, id, same).await?;
+            let bytes = image::get(tx, id).await?.stored_bytes.unwrap_or(0);
+            let wanted =
+                bytes.saturating_mul(i64::try_from(self.regions.len()).unwrap_or(i64::MAX));
+            quota::check(quotas, tx, account, &[(Quota::StoredBytes, wanted)]).await?;
         }
         super::tag::set(tx, account, Kind::Image, id, &self.request.tags).await?;
         insert_actions(tx, account, id, &self.regions, attached.ready).await?;
@@ -427,7 +436,7 @@ pub async fn act(
     let action = match (request.kind.as_str(), request.region) {
         ("transfer", Some(region)) => {
             known_region(&service, &region)?;
-            transfer(&mut tx, &row, &region).await?
+            transfer(&service, &mut tx, &row, &region).await?
         }
         ("transfer", None) => return Err(ApiError::unprocessable("`region` is missing")),
         ("convert", _) => convert(&mut tx, &row).await?,
@@ -459,7 +468,12 @@ async fn convert(tx: &mut Tx, row: &ImageRow) -> ApiResult<ActionRow> {
 }
 
 /// A transfer that is under way or done already is not begun twice.
-async fn transfer(tx: &mut Tx, row: &ImageRow, region: &str) -> ApiResult<ActionRow> {
+async fn transfer(
+    service: &Service,
+    tx: &mut Tx,
+    row: &ImageRow,
+    region: &str,
+) -> ApiResult<ActionRow> {
     let present = image::region(tx, row.id, region).await?;
     let status = present.map(|copy| copy.status()).transpose()?;
     let underway = matches!(
@@ -477,6 +491,8 @@ async fn transfer(tx: &mut Tx, row: &ImageRow, region: &str) -> ApiResult<Action
     }
     let done = status == Some(RegionCopyStatus::Available);
     if !done {
+        let wanted = [(Quota::StoredBytes, row.stored_bytes.unwrap_or(0))];
+        quota::check(&service.config.quotas, tx, row.account_id, &wanted).await?;
         image::set_region(tx, row.id, region, RegionCopyStatus::Pending, None).await?;
     }
     let new = NewAction {

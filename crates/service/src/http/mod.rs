@@ -47,13 +47,17 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use action::timestamp;
+pub use audit::to_api as audit_to_api;
 pub use error::{ApiError, ApiResult};
 pub use events::{Changes, look_for_changes};
 pub use export::EXPORTS;
-pub use extract::BaseUrl;
-use extract::{Body, Language, Paging, PathId, Which, checked_name};
+pub use extract::{BaseUrl, checked_name};
+use extract::{Body, Language, Paging, PathId, Which};
 pub use observe::RequestId;
 pub use rate::Limiter;
+pub use token::to_api as token_to_api;
+pub use user::{checked_email, to_api as user_to_api};
 
 use crate::Service;
 

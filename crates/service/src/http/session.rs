@@ -37,18 +37,19 @@ fn to_api(row: SessionRow, current: i64) -> Session {
     }
 }
 
-fn one(
+async fn one(
     service: &Service,
     row: SessionRow,
     user: UserRow,
     account: AccountRow,
 ) -> ApiResult<Json<SessionOne>> {
     let current = row.id;
+    let scopes = user.role()?.scopes().to_vec();
     Ok(Json(SessionOne {
-        scopes: user.role()?.scopes().to_vec(),
+        scopes: scopes.clone(),
         session: to_api(row, current),
         user: users::to_api(user)?,
-        account: account::to_api(service, account),
+        account: account::to_api(service, account, scopes).await?,
     }))
 }
 
@@ -106,7 +107,7 @@ pub async fn create(
     let origin = origin.by_user(&user);
     origin.record(&mut tx, event.detail("password")).await?;
     tx.commit().await?;
-    let body = one(&service, row, user, account)?;
+    let body = one(&service, row, user, account).await?;
     Ok((StatusCode::CREATED, no_store(cookie), body).into_response())
 }
 
@@ -163,7 +164,7 @@ pub async fn show(
     identity: Identity,
 ) -> ApiResult<Json<SessionOne>> {
     let (row, user, account) = logged_in(identity)?;
-    one(&service, row, user, account)
+    one(&service, row, user, account).await
 }
 
 /// Logs out

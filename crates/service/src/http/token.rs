@@ -25,7 +25,8 @@ const MAX_TOKENS: i64 = 500;
 /// Ten years.
 const MAX_SECONDS: i64 = 315_360_000;
 
-fn to_api(row: TokenRow, secret: Option<String>) -> db::Result<Token> {
+/// `row` on the wire, with the token itself if this is the answer that shows it.
+pub fn to_api(row: TokenRow, secret: Option<String>) -> db::Result<Token> {
     Ok(Token {
         id: Id(row.id),
         scopes: row.scopes()?,
@@ -125,9 +126,7 @@ pub async fn create(
         scopes: &scopes,
         expires_at,
     };
-    let row = token::insert(&mut tx, &new).await?;
-    let event = Event::new("token.create").on("token", row.id).detail(name);
-    origin.record(&mut tx, event).await?;
+    let row = auth::issue(&mut tx, &new, &origin).await?;
     tx.commit().await?;
     let token = to_api(row, Some(secret))?;
     // Nothing on the way may keep it.

@@ -21,7 +21,7 @@ mod steps;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use abbild_api::{RegionCopyStatus, Stage};
+use abbild_api::{Quota, RegionCopyStatus, Stage};
 use abbild_convert::Encoded;
 use abbild_disk::Disk;
 use abbild_guest::{Checked, Container, Context as CheckContext, Lang, Limits, Report, Verdict};
@@ -34,7 +34,7 @@ use crate::db::{self, Tx, image, sql_size};
 use crate::jobs::JobContext;
 use crate::region::Region;
 use crate::retry::Final;
-use crate::{Service, removal};
+use crate::{Service, quota, removal};
 pub use checksum::Checksum;
 
 /// Carries out the `create` of an image.
@@ -276,7 +276,8 @@ async fn publish(
     let digest = hex::encode(encoded.sha256);
     job.begin_stage(Stage::Storing);
     let mut tx = service.write_for(action).await?;
-    if !image::begin_storing(&mut tx, id, &digest).await? {
+    check_quota(service, &mut tx, id, sql_size(encoded.file_size)).await?;
+    if !image::begin_storing(&mut tx, id, &digest, sql_size(encoded.file_size)).await? {
         bail!(Final::new("the image was deleted meanwhile"));
     }
     tx.commit().await?;
@@ -301,6 +302,24 @@ async fn publish(
     finish(&mut tx, action, region).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Makes sure that the account may store the image in all regions that it is meant for.
+async fn check_quota(service: &Service, tx: &mut Tx, id: i64, bytes: i64) -> anyhow::Result<()> {
+    let row = image::get(tx, id).await?;
+    let mut wanted = 0_i64;
+    for copy in image::regions_of(tx, id).await? {
+        if copy.status()? != RegionCopyStatus::Failed {
+            wanted = wanted.saturating_add(bytes);
+        }
+    }
+    // An import that begins again was counted already.
+    let wanted = wanted.saturating_sub(row.stored_bytes.map_or(0, |_| wanted));
+    let wanted = [(Quota::StoredBytes, wanted)];
+    match quota::check(&service.config.quotas, tx, row.account_id, &wanted).await {
+        Ok(()) => Ok(()),
+        Err(error) => bail!(Final::new(error.message())),
+    }
 }
 
 /// The image is available in its first region; it may go to the others.

@@ -1,35 +1,22 @@
 //! What belongs to one account does not exist for another.
 
+use abbild_service::operator::NewOperatorToken;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::service::{Service, body, raw_disk};
 
-/// Makes a second account with a token of its own, as an operator will one day, and returns the
-/// token.
+/// Makes a second account, and returns a token of it.
 pub fn second_account(service: &Service) -> String {
-    let token = "abb_second";
-    let url = service.database_url();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        sqlx::any::install_default_drivers();
-        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-        sqlx::query(
-            "INSERT INTO accounts (uuid, name, email, created_at) VALUES ('2', 'b', 'b@c', 0)",
-        )
-        .execute(&pool)
-        .await
-        .unwrap();
-        sqlx::query(
-            "INSERT INTO tokens (account_id, name, sha256, created_at) VALUES (2, 't', $1, 0)",
-        )
-        .bind(hex::encode(Sha256::digest(token)))
-        .execute(&pool)
-        .await
-        .unwrap();
-        pool.close().await;
-    });
-    token.to_owned()
+    service.operate(async |operator| {
+        let account = operator.create_account("b", "b@c").await.unwrap();
+        let token = NewOperatorToken {
+            account: Some(account.uuid),
+            name: "t".to_owned(),
+            scopes: Vec::new(),
+            expires_in: None,
+        };
+        operator.create_token(token).await.unwrap().token.unwrap()
+    })
 }
 
 #[test]

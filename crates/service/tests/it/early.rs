@@ -35,7 +35,7 @@ fn a_hopeless_upload_is_refused_by_its_first_bytes() {
     assert_eq!(image["abbild"]["verdict"], "refused");
     let report = service.json(&format!("/v2/images/{}/report", image["id"]));
     assert_eq!(report["verdict"], "refused");
-    assert!(service.leftovers().is_empty());
+    service.nothing_left();
     // The upload is remembered as refused.
     let path = format!("/v2/uploads/{upload}");
     assert_eq!(service.send("HEAD", &path, &[TUS], b"").status(), 410);
@@ -115,7 +115,7 @@ fn an_upload_that_cannot_fit_is_refused_with_the_numbers() {
 
 #[test]
 fn uploads_at_once_are_limited() {
-    let service = Service::start_with("[limits]\nuploads_per_account = 2");
+    let service = Service::start_with("[quotas]\nuploads = 2");
     let headers = [TUS, ("upload-length", "2")];
     let first = service.upload(2);
     service.upload(2);

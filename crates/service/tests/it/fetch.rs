@@ -59,7 +59,7 @@ fn a_presigned_url_becomes_an_image_in_all_its_regions() {
         let image = service.json(&format!("/v2/images/{id}"))["image"].clone();
         (image["regions"] == json!(["nbg1", "hal1"])).then_some(())
     });
-    assert_eq!(service.leftovers(), Vec::<std::path::PathBuf>::new());
+    service.nothing_left();
 
     let asked = web.asked();
     assert_eq!(asked.len(), 1, "{asked:?}");
@@ -106,7 +106,7 @@ fn what_can_be_known_is_refused_at_once() {
         assert!(message.contains(reason), "{whole}: {message}");
     }
     assert_eq!(service.json("/v2/images")["meta"]["total"], 0);
-    assert_eq!(service.leftovers(), Vec::<std::path::PathBuf>::new());
+    service.nothing_left();
 
     let closed = Service::start_with("[fetch]\nenabled = false");
     let request = json!({"name": "x", "region": "hal1", "url": good});
@@ -214,7 +214,7 @@ fn a_checksum_that_differs_is_told_with_both_digests() {
             "{message}"
         );
     }
-    assert_eq!(service.leftovers(), Vec::<std::path::PathBuf>::new());
+    service.nothing_left();
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn deleting_the_image_ends_the_fetch() {
         assert_eq!(import(&service, &next.url)["status"], "available");
     }
     assert_eq!(service.json(&path)["image"]["error_message"], "");
-    wait_for(|| service.leftovers().is_empty().then_some(()));
+    service.nothing_left();
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn fails(service: &Service, url: &str, words: &[&str]) {
         assert!(message.contains(word), "{word}: {message}");
     }
     assert!(!message.contains("secret"), "{message}");
-    assert_eq!(service.leftovers(), Vec::<std::path::PathBuf>::new());
+    service.nothing_left();
 }
 
 fn succeeds(service: &Service, url: &str, disk: &[u8]) {

@@ -37,7 +37,7 @@ fn an_import_ends_in_the_canonical_image_and_leaves_nothing_else() {
         .data()
         .join(format!("regions/hal1/images/{digest}.qcow2"));
     assert!(file.is_file());
-    assert_eq!(service.leftovers(), Vec::<std::path::PathBuf>::new());
+    service.nothing_left();
 
     let report = service.json(&format!("/v2/images/{}/report?lang=de", id(&image)));
     assert_eq!(report["lang"], "de");
@@ -99,7 +99,7 @@ fn a_failed_import_says_why_and_stays_listed() {
         assert_eq!(answer.status(), 422);
     }
     assert_eq!(service.json("/v2/images")["meta"]["total"], 4);
-    assert_eq!(service.leftovers(), Vec::<std::path::PathBuf>::new());
+    service.nothing_left();
     assert_eq!(service.stored("hal1"), 0);
 }
 
@@ -192,5 +192,5 @@ fn an_import_that_was_interrupted_begins_again() {
     let image = body(&service.call("POST", "/v2/images", &request))["image"].clone();
     assert_eq!(image["status"], "pending");
     assert_eq!(service.ended(id(&image))["status"], "available");
-    assert_eq!(service.leftovers(), Vec::<std::path::PathBuf>::new());
+    service.nothing_left();
 }

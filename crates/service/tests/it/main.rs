@@ -22,6 +22,7 @@ mod migrations;
 mod openapi;
 mod operations;
 mod put;
+mod quotas;
 mod rate;
 mod related;
 mod replays;

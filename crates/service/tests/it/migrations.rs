@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use abbild_service::{Config, Schema, schema, schema_back};
+use abbild_service::{Schema, schema, schema_back};
 use serde_json::{Value, json};
 use sqlx::{AnyPool, AssertSqlSafe, Column, Row};
 
@@ -45,10 +45,10 @@ fn a_database_of_an_earlier_release_goes_up_down_and_up_again() {
     assert_images(&seen);
     service.stop();
     let up = structure(&service);
-    let state = run(schema(&config(&service)));
+    let state = run(schema(&service.config()));
     assert_eq!(state.applied, state.known);
 
-    let state = run(schema_back(&config(&service), 1));
+    let state = run(schema_back(&service.config(), 1));
     assert_eq!(state.applied, [1]);
     assert_same(&released, &rows(&service));
     // They were in a table of their own, which the first schema does not have.
@@ -69,9 +69,9 @@ fn every_version_can_be_returned_to() {
     service.resume();
     service.stop();
     let up = structure(&service);
-    let versions = run(schema(&config(&service))).known;
+    let versions = run(schema(&service.config())).known;
     for (position, version) in versions.iter().enumerate().rev() {
-        let state = run(schema_back(&config(&service), *version));
+        let state = run(schema_back(&service.config(), *version));
         assert_eq!(state.applied, versions[..=position]);
         assert_same(&released, &rows(&service));
         service.resume();
@@ -84,7 +84,7 @@ fn every_version_can_be_returned_to() {
 fn the_schema_is_left_alone_when_it_cannot_be_changed() {
     let mut service = of_earlier_release();
     let refused = |service: &Service, to| {
-        let result = block_on(schema_back(&config(service), to));
+        let result = block_on(schema_back(&service.config(), to));
         format!("{:#}", result.unwrap_err())
     };
     let error = refused(&service, 4);
@@ -103,7 +103,7 @@ fn the_schema_is_left_alone_when_it_cannot_be_changed() {
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
          SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     );
-    let known = run(schema(&config(&service))).known;
+    let known = run(schema(&service.config())).known;
     let newest = known.last().unwrap();
     let error = refused(&service, 1);
     let expected = format!("`abbild admin schema --to {newest}`");
@@ -269,13 +269,4 @@ fn run(work: impl Future<Output = anyhow::Result<Schema>>) -> Schema {
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().unwrap().block_on(work)
-}
-
-fn config(service: &Service) -> Config {
-    let mut config: Config = toml::from_str("").unwrap();
-    config.data = service.data();
-    if service.database_url().starts_with("postgres") {
-        config.database = Some(service.database_url().into());
-    }
-    config
 }

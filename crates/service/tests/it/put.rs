@@ -43,7 +43,7 @@ fn curl_uploads_a_file_and_makes_an_image_of_it() {
     let image = service.ended(image["id"].as_i64().unwrap());
     assert_eq!(image["status"], "available", "{image}");
     assert_eq!(image["abbild"]["regions"][1]["slug"], "nbg1");
-    assert!(service.leftovers().is_empty());
+    service.nothing_left();
     // The name is free again.
     let again = json(&curl(&service, &["-T", &disk, &url]));
     assert_eq!(again["image"]["name"], "debian");

@@ -71,7 +71,7 @@ fn an_import_waits_for_its_store_over_a_restart() {
     let image = service.ended(id);
     assert_eq!(image["status"], "available", "{image}");
     assert_eq!(image["abbild"]["setback"], Value::Null);
-    assert!(service.leftovers().is_empty());
+    service.nothing_left();
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn patience_has_an_end() {
     let reason = image["error_message"].as_str().unwrap();
     assert!(reason.ends_with("(tried 2 times)"), "{reason}");
     mend_store(&service, "hal1");
-    assert!(service.leftovers().is_empty());
+    service.nothing_left();
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn an_image_that_waits_can_be_deleted() {
     let answer = service.send("DELETE", &format!("/v2/images/{id}"), &[], b"");
     assert_eq!(answer.status(), 204, "{}", answer.body());
     mend_store(&service, "hal1");
-    wait_for(|| service.leftovers().is_empty().then_some(()));
+    service.nothing_left();
     let actions = service.json("/v2/actions");
     assert_eq!(actions["actions"][0]["status"], "errored");
 }

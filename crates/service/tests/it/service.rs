@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use abbild_service::operator::Operator;
 use abbild_service::{Addresses, Config};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -137,6 +138,25 @@ impl Service {
             .unwrap_or_else(|| format!("sqlite://{}", self.data().join("abbild.db").display()))
     }
 
+    /// What leads to its database.
+    pub fn config(&self) -> Config {
+        let mut config: Config = toml::from_str("").unwrap();
+        config.data = self.data();
+        if self.database_url().starts_with("postgres") {
+            config.database = Some(self.database_url().into());
+        }
+        config
+    }
+
+    /// What an operator does on its machine.
+    pub fn operate<T>(&self, work: impl AsyncFnOnce(&Operator) -> T) -> T {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let operator = Operator::open(&self.config()).await.unwrap();
+            work(&operator).await
+        })
+    }
+
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -255,6 +275,12 @@ impl Service {
             let status = image["status"].as_str().unwrap();
             matches!(status, "available" | "deleted").then_some(image)
         })
+    }
+
+    /// Files of an import go a moment after everybody can see that it has ended.
+    #[track_caller]
+    pub fn nothing_left(&self) {
+        wait_for(|| self.leftovers().is_empty().then_some(()));
     }
 
     /// Files that exist only while an import runs.

@@ -59,7 +59,7 @@ fn images_go_to_the_bucket_and_from_bucket_to_bucket_unchanged() {
     assert_eq!(answer.status(), 204);
     wait_for(|| (service.stored("hal1") + service.stored("nbg1") == 0).then_some(()));
     assert!(service.copies("hal1").is_empty());
-    assert!(service.leftovers().is_empty());
+    service.nothing_left();
 }
 
 #[test]
@@ -136,6 +136,6 @@ fn a_service_that_stalls_fails_the_import_with_the_reason() {
     assert!(reason.contains("storing the image"), "{reason}");
     assert!(reason.contains("bucket"), "{reason}");
     s3(&service).set_mood(Mood::Well);
-    wait_for(|| service.leftovers().is_empty().then_some(()));
+    service.nothing_left();
     assert_eq!(service.stored("hal1"), 0);
 }

@@ -323,7 +323,7 @@ fn parts_become_one_upload() {
     let image = body(&service.call("POST", "/v2/images", &request))["image"]["id"].clone();
     let image = service.ended(image.as_i64().unwrap());
     assert_eq!(image["status"], "available", "{image}");
-    assert!(service.leftovers().is_empty());
+    service.nothing_left();
 }
 
 #[test]

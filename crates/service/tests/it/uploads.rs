@@ -101,7 +101,7 @@ fn an_upload_goes_on_after_a_restart_and_its_image_with_it() {
     assert_eq!(service.patch(&upload, half, &disk[half..]).status(), 204);
     let image = service.ended(id);
     assert_eq!(image["status"], "available", "{image}");
-    assert_eq!(service.leftovers(), Vec::<std::path::PathBuf>::new());
+    service.nothing_left();
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Attached {
         // http becomes ws and https becomes wss.
         let url = format!("{}{path}", client.url()).replacen("http", "ws", 1);
         let mut request = url.into_client_request()?;
-        let token = HeaderValue::from_str(client.authorization())?;
+        let token = HeaderValue::from_str(client.authorization().unwrap_or_default())?;
         request.headers_mut().insert("authorization", token);
         let stream = dial(client.url())?;
         stream.set_nodelay(true)?;

@@ -21,8 +21,8 @@ mod tus;
 
 use std::sync::Arc;
 
-use abbild_api::Stage;
 use abbild_api::upload::{PATH, TUS_EXTENSIONS, TUS_VERSION};
+use abbild_api::{Quota, Stage};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -34,6 +34,7 @@ use super::{ApiError, ApiResult};
 use crate::Service;
 use crate::db::upload::{self, UploadRow};
 use crate::db::{self, image};
+use crate::quota;
 use crate::uploads::checksum::ALGORITHMS;
 use headers::{TUS_RESUMABLE, set};
 
@@ -172,18 +173,9 @@ fn check_not_failed(row: &UploadRow) -> ApiResult<()> {
 
 /// Whether one more upload may begin.
 async fn check_limits(service: &Service, tx: &mut db::Tx, account: i64) -> ApiResult<()> {
-    let limits = &service.config.limits;
-    let (own, all) = upload::unfinished(tx, account).await?;
-    if own >= i64::from(limits.uploads_per_account) {
-        return Err(ApiError::too_many_requests(
-            format!(
-                "the account has {own} unfinished uploads, as many as it may have; finish or \
-                 delete one"
-            ),
-            RETRY_AFTER,
-        ));
-    }
-    if all >= i64::from(limits.uploads_total) {
+    quota::check(&service.config.quotas, tx, account, &[(Quota::Uploads, 1)]).await?;
+    let all = upload::unfinished(tx).await?;
+    if all >= i64::from(service.config.limits.uploads_total) {
         return Err(ApiError::unavailable(
             "the service receives as many uploads as it can; try again in some minutes",
         )

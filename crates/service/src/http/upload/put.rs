@@ -231,7 +231,7 @@ async fn restart(
         && let Some(wanted) = wanted
     {
         wanted
-            .insert(&mut tx, row.account_id, Source::Upload(id))
+            .insert(service, &mut tx, row.account_id, Source::Upload(id))
             .await?;
     }
     tx.commit().await?;

@@ -1,5 +1,7 @@
 //! `abbild admin`: what an operator does on the machine that has the data.
 
+mod account;
+
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -15,11 +17,11 @@ use crate::session::Session;
 /// If there is no database yet, or it cannot be used as asked.
 pub fn run(session: &Session, command: &AdminCommand) -> anyhow::Result<ExitCode> {
     match command {
-        AdminCommand::Token(args) => {
-            let config = serve::config(args)?;
-            let token = serve::runtime()?.block_on(abbild_service::new_token(&config))?;
-            session.show(&json!({ "token": token }), |out| writeln!(out, "{token}"))?;
-        }
+        AdminCommand::Account(command) => account::account(session, command)?,
+        AdminCommand::User(command) => account::user(session, command)?,
+        AdminCommand::Token(command) => account::token(session, command)?,
+        AdminCommand::Quota(command) => account::quota(session, command)?,
+        AdminCommand::Audit(args) => account::audit(session, args)?,
         AdminCommand::Schema { service, to } => schema(session, service, *to)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,72 @@
+//! What an operator does on the machine that has the data, whether the service is running or not:
+//! accounts, their users, tokens and quotas, and the audit log.
+//!
+//! [`Operator`] works on the database of a configuration. What it changes is recorded in the audit
+//! log as done by an operator, in the transaction of the change, and counts at once for a service
+//! that is running.
+
+mod account;
+mod quota;
+mod token;
+mod user;
+
+pub use account::AccountSummary;
+pub use token::NewOperatorToken;
+pub use user::NewOperatorUser;
+
+use anyhow::{Context as _, bail};
+
+use crate::audit::Origin;
+use crate::config::{Config, Quotas};
+use crate::db::account::AccountRow;
+use crate::db::{Db, Executor, account as accounts};
+use crate::http::ApiError;
+
+/// An operator with the database of a configuration.
+#[derive(Debug)]
+pub struct Operator {
+    db: Db,
+    origin: Origin,
+    quotas: Quotas,
+}
+
+impl Operator {
+    /// Opens the database, which must be there already.
+    ///
+    /// # Errors
+    /// When there is no database yet, or it cannot be reached.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let path = config.data.join("abbild.db");
+        if config.database.is_none() && !path.exists() {
+            bail!("{} does not exist; start the service once", path.display());
+        }
+        let name = std::env::var("USER").unwrap_or_default();
+        Ok(Self {
+            db: Db::open(&config.database_url()).await?,
+            origin: Origin::operator(&name),
+            quotas: config.quotas.clone(),
+        })
+    }
+
+    /// The account with the id, UUID or e-mail address `which`; the oldest without one.
+    async fn find(db: impl Executor<'_>, which: Option<&str>) -> anyhow::Result<AccountRow> {
+        let Some(which) = which else {
+            return accounts::first(db)
+                .await?
+                .context("there is no account yet; start the service once");
+        };
+        match accounts::named(db, which).await?.as_slice() {
+            [account] => Ok(account.clone()),
+            [] => bail!("there is no account `{which}`; `abbild admin account list` shows all"),
+            several => bail!(
+                "{} accounts have the address `{which}`; name one by its id",
+                several.len()
+            ),
+        }
+    }
+}
+
+/// What is wrong, in the words of the API.
+fn plain(error: ApiError) -> anyhow::Error {
+    anyhow::anyhow!(error.message().to_owned())
+}
