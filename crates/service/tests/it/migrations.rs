@@ -117,6 +117,28 @@ fn the_schema_is_left_alone_when_it_cannot_be_changed() {
     );
 }
 
+#[test]
+fn an_image_whose_upload_an_older_schema_cannot_keep_fails() {
+    let mut service = Service::start();
+    let headers = [("tus-resumable", "1.0.0"), ("upload-defer-length", "1")];
+    let answer = service.send("POST", "/v2/uploads", &headers, b"");
+    assert_eq!(answer.status(), 201, "{}", answer.body());
+    let location = answer.headers()["location"].to_str().unwrap();
+    let upload = location.rsplit('/').next().unwrap();
+    let request = json!({"name": "waiting", "upload": upload, "region": "hal1"});
+    let answer = service.call("POST", "/v2/images", &request);
+    assert_eq!(answer.status(), 202, "{}", answer.body());
+    service.stop();
+    run(schema_back(&service.config(), 3));
+    service.resume();
+    let image = service.json("/v2/images/1")["image"].clone();
+    let reason = image["error_message"].as_str().unwrap();
+    assert!(reason.contains("upload it again"), "{image}");
+    let actions = service.json("/v2/images/1/actions");
+    assert_eq!(actions["actions"][0]["status"], "errored", "{actions}");
+    service.nothing_left();
+}
+
 /// A stopped service on the database of an earlier release.
 fn of_earlier_release() -> Service {
     let mut service = Service::start();

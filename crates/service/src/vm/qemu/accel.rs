@@ -4,11 +4,15 @@
 //! processor model that machines get. The outcome is remembered in `acceleration.json` in the data
 //! directory for as long as the host stays up and QEMU is the same program, so that a restart of
 //! the service costs nothing; the file may be deleted at any time to try again.
+//!
+//! A trial must not outlive its service, however that ends: on a broken host its guest may spin for
+//! ever. So `setpriv` has the kernel kill it with its parent, and `prlimit` when it has used
+//! more processor time than any trial may; both are of util-linux, and run on as QEMU itself.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -29,6 +33,9 @@ const MEMORY: &str = "acceleration.json";
 const TRIAL_LIMIT: Duration = Duration::from_secs(2);
 /// For a guest that hangs without using the processor.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// The limit that the kernel keeps, in seconds (setrlimit(2), `RLIMIT_CPU`): for a trial that nobody
+/// watches, because the service ended before the kernel knew that it belongs to it.
+const TRIAL_HARD_LIMIT: u64 = 2 * TRIAL_LIMIT.as_secs();
 /// Between two looks at the processor time.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The unit of times in `/proc`, on every architecture that we run on (proc(5), `USER_HZ`).
@@ -180,14 +187,15 @@ impl Accelerator {
     ) -> io::Result<(String, String, Option<ExitStatus>)> {
         let scratch = tempfile::tempdir_in(&self.directory)?;
         std::fs::write(scratch.path().join("trial.img"), trial::disk())?;
-        let mut child = Command::new(&self.program)
+        let mut child = leashed(&self.program)
             .args(trial_arguments(processor))
             .current_dir(scratch.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
-            .spawn()?;
+            .spawn()
+            .map_err(without_setpriv)?;
         let (mut letters, mut words) = (Vec::new(), Vec::new());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let pid = child.id();
@@ -206,6 +214,26 @@ impl Accelerator {
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok((text(letters), text(words), status))
+    }
+}
+
+/// `program`, which ends with this process, and by itself when it has used too much time.
+fn leashed(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "prlimit"])
+        .arg(format!("--cpu={TRIAL_HARD_LIMIT}"))
+        .arg(program);
+    command
+}
+
+fn without_setpriv(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(
+            error.kind(),
+            "`setpriv` was not found; install it with `apt install util-linux`",
+        ),
+        _ => error,
     }
 }
 
@@ -263,12 +291,77 @@ fn trial_arguments(processor: Processor) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn accelerator(program: &Path, directory: &Path) -> Accelerator {
         Accelerator::new(program.into(), directory.into(), true)
+    }
+
+    fn fake(directory: &Path, script: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let program = directory.join("qemu");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program
+    }
+
+    /// Tells [`a_trial_ends_with_a_service_that_is_killed`] that it is the service to be killed, and
+    /// where to make its trial.
+    const VICTIM: &str = "ABBILD_TEST_TRIAL_IN";
+
+    #[tokio::test]
+    async fn a_trial_ends_with_a_service_that_is_killed() {
+        if let Some(directory) = std::env::var_os(VICTIM) {
+            let directory = PathBuf::from(directory);
+            let program = directory.join("qemu");
+            let _ = accelerator(&program, &directory)
+                .try_out(Processor::Kvm)
+                .await;
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let pid = directory.path().join("pid");
+        let script = format!(
+            "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60",
+            pid.display()
+        );
+        fake(directory.path(), &script);
+        let test = "vm::qemu::accel::tests::a_trial_ends_with_a_service_that_is_killed";
+        let mut service = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test])
+            .env(VICTIM, directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = eventually(|| std::fs::read_to_string(&pid).ok()).await;
+        let process = PathBuf::from("/proc").join(pid.trim());
+        let limits = std::fs::read_to_string(process.join("limits")).unwrap();
+        let limit = limits
+            .lines()
+            .find(|line| line.starts_with("Max cpu time"))
+            .unwrap();
+        let words: Vec<_> = limit.split_whitespace().collect();
+        assert_eq!(words[3..5], ["4", "4"], "{limit}");
+
+        service.kill().unwrap();
+        service.wait().unwrap();
+        // It may still wait for a parent that asks how it ended.
+        eventually(|| match std::fs::read_to_string(process.join("stat")) {
+            Ok(stat) => stat.contains(") Z ").then_some(()),
+            Err(_) => Some(()),
+        })
+        .await;
+    }
+
+    async fn eventually<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(value) = condition() {
+                return value;
+            }
+            assert!(Instant::now() < deadline, "waited in vain");
+            sleep(PAUSE).await;
+        }
     }
 
     /// Translation always works, so it shows that the guest itself is right.
@@ -305,10 +398,7 @@ mod tests {
             ),
             ("printf RLFTW", "ended with exit status: 0"),
         ] {
-            use std::os::unix::fs::PermissionsExt;
-            let program = directory.path().join("qemu");
-            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let program = fake(directory.path(), script);
             let result = accelerator(&program, directory.path())
                 .try_out(Processor::Kvm)
                 .await;
