@@ -66,6 +66,7 @@ pub struct Service {
     /// One permit for each image that is compressed while it is sent.
     exports: Arc<Semaphore>,
     recent: auth::Recent,
+    oidc: Option<auth::oidc::Oidc>,
     /// Names the data directory of this process, and the machines on it, over restarts.
     node: String,
     /// Names this run of the process in leases: the node, a slash, and a part of its own.

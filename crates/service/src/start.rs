@@ -184,6 +184,7 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         changes: http::Changes::default(),
         exports: Arc::new(Semaphore::new(http::EXPORTS)),
         recent: auth::Recent::default(),
+        oidc: auth::oidc::Oidc::new(&config.oidc)?,
         config,
         db,
         regions,

@@ -6,6 +6,7 @@
 //! cannot forget it, and one that is not listed there can be read with `read` and changed with
 //! `admin` only. What everybody may do, such as logging in, takes neither.
 
+pub mod oidc;
 pub mod password;
 mod recent;
 mod scope;

@@ -32,18 +32,23 @@ const MAX_USER_AGENT: usize = 200;
 pub enum Method {
     /// With e-mail and password.
     Password,
+    /// With OpenID Connect.
+    Oidc,
 }
 
 impl Method {
     fn word(self) -> &'static str {
         match self {
             Self::Password => "password",
+            Self::Oidc => "oidc",
         }
     }
 
     fn same_site(self) -> SameSite {
         match self {
             Self::Password => SameSite::Strict,
+            // The browser comes from the provider's site with the answer that sets it.
+            Self::Oidc => SameSite::Lax,
         }
     }
 }

@@ -10,6 +10,7 @@ mod bytes;
 mod document;
 mod load;
 mod mistake;
+mod oidc;
 mod operation;
 mod quotas;
 mod s3;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use bytes::parse_bytes;
 pub use load::{Loaded, Sources};
 pub use mistake::{Issue, Issues, Mistake, Mistakes, Origin};
+pub use oidc::OidcConfig;
 pub use operation::{LogConfig, LogFormat, MetricsConfig, TlsConfig};
 pub use quotas::{Limit, Quotas};
 pub use s3::S3Config;
@@ -69,6 +71,8 @@ pub struct Config {
     pub quotas: Quotas,
     /// Imports by URL.
     pub fetch: FetchConfig,
+    /// Logins with OpenID Connect.
+    pub oidc: OidcConfig,
     /// How long people stay logged in.
     pub sessions: SessionConfig,
     /// The audit log.
@@ -204,6 +208,7 @@ impl Default for Config {
             log: LogConfig::default(),
             limits: Limits::default(),
             quotas: Quotas::default(),
+            oidc: OidcConfig::default(),
             sessions: SessionConfig::default(),
             audit: AuditConfig::default(),
             fetch: FetchConfig::default(),
@@ -318,6 +323,7 @@ impl Config {
             });
         }
         self.tls.check(&mut issues);
+        self.oidc.check(&mut issues);
         self.fetch.check(&mut issues);
         self.check_regions(&mut issues);
         self.vm.check(&mut issues);

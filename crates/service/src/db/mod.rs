@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod image;
 pub mod key;
 pub mod migrate;
+pub mod oidc;
 pub mod quota;
 pub mod removal;
 pub mod session;

@@ -15,6 +15,7 @@ pub struct UserRow {
     pub name: String,
     role: String,
     pub password: Option<String>,
+    pub oidc_subject: Option<String>,
     pub created_at: i64,
     pub disabled_at: Option<i64>,
     pub last_login_at: Option<i64>,
@@ -80,6 +81,26 @@ pub async fn by_email(db: impl Executor<'_>, email: &str) -> Result<Option<UserR
         .bind(email)
         .fetch_optional(db)
         .await
+}
+
+/// By what an OpenID Connect provider calls them.
+pub async fn by_subject(tx: &mut Tx, issuer: &str, subject: &str) -> Result<Option<UserRow>> {
+    sqlx::query_as("SELECT * FROM users WHERE oidc_issuer = $1 AND oidc_subject = $2")
+        .bind(issuer)
+        .bind(subject)
+        .fetch_optional(&mut **tx)
+        .await
+}
+
+/// Remembers what an OpenID Connect provider calls them.
+pub async fn set_subject(tx: &mut Tx, id: i64, issuer: &str, subject: &str) -> Result<()> {
+    sqlx::query("UPDATE users SET oidc_issuer = $1, oidc_subject = $2 WHERE id = $3")
+        .bind(issuer)
+        .bind(subject)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// A new user, or `None` when the address is taken, in whichever account.

@@ -22,6 +22,7 @@ mod image_view;
 mod key;
 pub mod metrics;
 mod observe;
+mod oidc;
 mod openapi;
 pub mod peer;
 mod rate;
@@ -145,6 +146,8 @@ fn administration() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::default()
         .routes(routes!(session::show, session::create, session::delete))
         .routes(routes!(session::methods))
+        .routes(routes!(oidc::begin))
+        .routes(routes!(oidc::end))
         .routes(routes!(session::list))
         .routes(routes!(session::revoke))
         .routes(routes!(session::change_password))

@@ -199,10 +199,11 @@ pub async fn delete(
     security(()),
     responses((status = 200, description = "The ways to log in", body = LoginMethods)),
 )]
-pub async fn methods() -> Json<LoginMethods> {
+pub async fn methods(State(service): State<Arc<Service>>) -> Json<LoginMethods> {
+    let oidc = &service.config.oidc;
     Json(LoginMethods {
         password: true,
-        oidc: None,
+        oidc: oidc.issuer.as_ref().map(|_| oidc.name.clone()),
     })
 }
 

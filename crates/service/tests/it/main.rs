@@ -19,6 +19,7 @@ mod isolation;
 mod known;
 mod logins;
 mod migrations;
+mod oidc;
 mod openapi;
 mod operations;
 mod put;

@@ -70,10 +70,7 @@ impl Service {
                 .ok()
                 .map(|server| create_database(&server)),
             addresses: None,
-            agent: Agent::config_builder()
-                .http_status_as_error(false)
-                .build()
-                .into(),
+            agent: agent(),
             running: None,
         };
         service.resume();
@@ -122,10 +119,7 @@ impl Service {
 
     pub fn stop(&mut self) {
         // Idle connections would hold up the end.
-        self.agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .build()
-            .into();
+        self.agent = agent();
         if let Some((stop, thread)) = self.running.take() {
             let _ = stop.send(());
             thread.join().unwrap();
@@ -365,6 +359,16 @@ impl Drop for Service {
             }
         }
     }
+}
+
+/// Every answer is an answer, redirections too.
+fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .build()
+        .into()
 }
 
 pub fn body(answer: &Answer) -> Value {
