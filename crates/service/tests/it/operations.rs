@@ -33,7 +33,12 @@ fn the_metrics_tell_of_an_import() {
     let stored = image["size_gigabytes"].as_f64().unwrap();
     assert!(stored >= 0.0);
 
-    let metrics = scrape(&service.get("/metrics"));
+    // A job is counted a moment after everybody can see what it did.
+    let job = r#"abbild_job_duration_seconds_count{kind="image.create",outcome="done"}"#;
+    let metrics = wait_for(|| {
+        let metrics = scrape(&service.get("/metrics"));
+        metrics.contains_key(job).then_some(metrics)
+    });
     let value = |name: &str| {
         *metrics
             .get(name)
@@ -59,11 +64,7 @@ fn the_metrics_tell_of_an_import() {
         assert_eq!(value(&format!("{count}{{stage=\"{stage}\"}}")), 1.0);
     }
     assert!(value(r#"abbild_import_stage_bytes_total{stage="encoding"}"#) > 0.0);
-    let jobs = "abbild_job_duration_seconds_count";
-    assert_eq!(
-        value(&format!(r#"{jobs}{{kind="image.create",outcome="done"}}"#)),
-        1.0
-    );
+    assert_eq!(value(job), 1.0);
     for (state, count) in [("ready", 0.0), ("leased", 0.0), ("waiting", 0.0)] {
         let name = format!(r#"abbild_jobs{{kind="image",state="{state}"}}"#);
         assert_eq!(value(&name), count, "{name}");
