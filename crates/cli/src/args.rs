@@ -4,6 +4,7 @@
 //! to the module of the same name under `commands/`.
 
 mod accounts;
+mod desk;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use accounts::*;
+pub use desk::*;
 
 /// Custom images for a cloud: check, upload, serve, boot.
 #[derive(Debug, Parser)]
@@ -153,6 +155,8 @@ pub enum AdminCommand {
     Quota(AdminQuotaCommand),
     /// Show who did what, newest first
     Audit(AdminAuditArgs),
+    /// Compare the database with what is stored, and repair what differs
+    Fsck(AdminFsckArgs),
     /// Show which schema the database has, or take it back for an older release
     #[command(
         after_help = "To return to the previous release: ask it for the newest version that it \

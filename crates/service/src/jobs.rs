@@ -73,7 +73,8 @@ impl JobContext {
         self.total.store(0, Ordering::Relaxed);
     }
 
-    fn snapshot(&self) -> (i64, i64) {
+    /// Bytes that are dealt with, and how many there are; 0 if that is not known.
+    pub fn snapshot(&self) -> (i64, i64) {
         let load = |a: &AtomicU64| db::sql_size(a.load(Ordering::Relaxed));
         (load(&self.done), load(&self.total))
     }

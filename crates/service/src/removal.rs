@@ -23,8 +23,9 @@ use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Service;
-use crate::db::{self, image};
+use crate::db::{self, Db, image};
 use crate::region::Region;
+use crate::store::{Store, Stored};
 
 /// Within which an object must be removed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,10 +50,10 @@ pub fn remove_later(service: &Arc<Service>, digest: Option<String>) {
 /// Removes every image that nothing needs, and local copies that were not used for long.
 pub async fn sweep(service: &Service) {
     for region in &service.regions {
-        match region.store.digests().await {
-            Ok(digests) => {
-                for digest in digests {
-                    try_remove(service, region, &digest).await;
+        match region.store.list().await {
+            Ok(images) => {
+                for image in images {
+                    try_remove(service, region, &image.digest).await;
                 }
             }
             Err(error) => {
@@ -70,44 +71,54 @@ pub async fn sweep(service: &Service) {
 }
 
 async fn try_remove(service: &Service, region: &Region, digest: &str) {
-    if let Err(error) = remove(service, region, digest).await {
+    let (db, owner) = (&service.db, &service.instance);
+    if let Err(error) = remove(db, owner, &region.slug, &region.store, digest).await {
         let error = format!("{error:#}");
         tracing::error!(region.slug, digest, error, "removing an image failed");
     }
 }
 
-/// Removes an image from a region, if nothing needs it there.
-async fn remove(service: &Service, region: &Region, digest: &str) -> anyhow::Result<()> {
-    if image::is_needed(service.db.read(), &region.slug, digest).await? {
-        return Ok(());
+/// Removes an image from the store of a region, if nothing needs it there. Returns whether it did.
+/// `owner` names the process.
+///
+/// # Errors
+/// When the database or the store cannot be reached.
+pub async fn remove(
+    db: &Db,
+    owner: &str,
+    region: &str,
+    store: &Store,
+    digest: &str,
+) -> anyhow::Result<bool> {
+    if image::is_needed(db.read(), region, digest).await? {
+        return Ok(false);
     }
-    let owner = &service.instance;
     let deadline = Instant::now() + PATIENCE;
-    let mut tx = service.db.write().await?;
-    if image::is_needed(&mut *tx, &region.slug, digest).await?
-        || !db::removal::begin(&mut tx, &region.slug, digest, owner, LEASE_SECONDS).await?
+    let mut tx = db.write().await?;
+    if image::is_needed(&mut *tx, region, digest).await?
+        || !db::removal::begin(&mut tx, region, digest, owner, LEASE_SECONDS).await?
     {
-        return Ok(());
+        return Ok(false);
     }
     tx.commit().await?;
-    timeout_at(deadline, region.store.remove(digest))
+    timeout_at(deadline, store.remove(digest))
         .await
         .context("the store did not answer in time")??;
-    let mut tx = service.db.write().await?;
-    db::removal::end(&mut tx, &region.slug, digest, owner).await?;
+    let mut tx = db.write().await?;
+    db::removal::end(&mut tx, region, digest, owner).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Waits for a removal of `digest` that had begun before the image was needed.
 ///
 /// # Errors
 /// When it does not end: the image is no longer needed, and others remove it again and again.
-pub async fn wait(service: &Service, region: &Region, digest: &str) -> anyhow::Result<()> {
+pub async fn wait(db: &Db, region: &str, digest: &str) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(LEASE_SECONDS.unsigned_abs() + 5);
-    while db::removal::is_underway(service.db.read(), &region.slug, digest).await? {
+    while db::removal::is_underway(db.read(), region, digest).await? {
         if Instant::now() > deadline {
-            bail!("sha256:{digest} is being removed from {}", region.slug);
+            bail!("sha256:{digest} is being removed from {region}");
         }
         sleep(LOOK).await;
     }
@@ -116,7 +127,7 @@ pub async fn wait(service: &Service, region: &Region, digest: &str) -> anyhow::R
 
 /// Removes local copies of what is in a bucket, unless a machine may have its disk on them.
 async fn forget_copies(service: &Service, region: &Region) -> anyhow::Result<()> {
-    for digest in region.store.copies()? {
+    for Stored { digest, .. } in region.store.copies()? {
         if db::droplet::has_digest(service.db.read(), &region.slug, &digest).await? {
             continue;
         }

@@ -12,6 +12,7 @@ mod images;
 mod process;
 mod serve;
 mod service;
+mod stored;
 mod upload;
 mod usage;
 

@@ -16,6 +16,7 @@ pub mod census;
 pub mod change;
 pub mod droplet;
 pub mod fetch;
+pub mod fsck;
 pub mod idempotency;
 pub mod image;
 pub mod key;

@@ -197,6 +197,15 @@ pub async fn delete(tx: &mut Tx, id: &str) -> Result<Vec<String>> {
         .await
 }
 
+/// Whether there is such an upload.
+pub async fn exists(db: &Pool, id: &str) -> Result<bool> {
+    let found: Option<String> = sqlx::query_scalar("SELECT id FROM uploads WHERE id = $1")
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Ids of all uploads.
 pub async fn all_ids(db: &Pool) -> Result<Vec<String>> {
     sqlx::query_scalar("SELECT id FROM uploads")

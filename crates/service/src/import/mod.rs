@@ -282,7 +282,7 @@ async fn publish(
     }
     tx.commit().await?;
     // From here on no removal begins.
-    removal::wait(service, region, &digest).await?;
+    removal::wait(&service.db, &region.slug, &digest).await?;
     region
         .store
         .commit(file, &digest, job)

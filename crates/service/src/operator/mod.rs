@@ -1,12 +1,15 @@
 //! What an operator does on the machine that has the data, whether the service is running or not:
-//! accounts, their users, tokens and quotas, and the audit log.
+//! accounts, their users, tokens and quotas, the audit log, and whether what is stored is what the
+//! database says ([`fsck`]).
 //!
 //! [`Operator`] works on the database of a configuration. What it changes is recorded in the audit
 //! log as done by an operator, in the transaction of the change, and counts at once for a service
 //! that is running.
 
 mod account;
+pub mod fsck;
 mod quota;
+mod stores;
 mod token;
 mod user;
 
@@ -17,7 +20,7 @@ pub use user::NewOperatorUser;
 use anyhow::{Context as _, bail};
 
 use crate::audit::Origin;
-use crate::config::{Config, Quotas};
+use crate::config::Config;
 use crate::db::account::AccountRow;
 use crate::db::{Db, Executor, account as accounts};
 use crate::http::ApiError;
@@ -27,7 +30,7 @@ use crate::http::ApiError;
 pub struct Operator {
     db: Db,
     origin: Origin,
-    quotas: Quotas,
+    config: Config,
 }
 
 impl Operator {
@@ -44,7 +47,7 @@ impl Operator {
         Ok(Self {
             db: Db::open(&config.database_url()).await?,
             origin: Origin::operator(&name),
-            quotas: config.quotas.clone(),
+            config: config.clone(),
         })
     }
 

@@ -16,7 +16,7 @@ impl Operator {
     pub async fn quotas(&self, account: Option<&str>) -> anyhow::Result<Vec<QuotaUse>> {
         let account = Self::find(self.db.read(), account).await?.id;
         let mut db = self.db.read().acquire().await?;
-        Ok(quota::all(&self.quotas, &mut db, account).await?)
+        Ok(quota::all(&self.config.quotas, &mut db, account).await?)
     }
 
     /// Gives an account limits of its own, or those of the configuration again (`None`).
@@ -47,7 +47,7 @@ impl Operator {
         origin
             .record(&mut tx, event.detail(words.join(" ")))
             .await?;
-        let all = quota::all(&self.quotas, &mut tx, account).await?;
+        let all = quota::all(&self.config.quotas, &mut tx, account).await?;
         tx.commit().await?;
         Ok(all)
     }

@@ -13,9 +13,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
 use object_store::{
-    ClientOptions, Error, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart,
+    ClientOptions, Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
+    WriteMultipart,
 };
 
+use super::Stored;
 use super::parts::{PART_BYTES, Parts};
 use crate::config::S3Config;
 use crate::jobs::JobContext;
@@ -168,19 +170,24 @@ impl Bucket {
         }
     }
 
-    /// The digests of all images.
+    /// All images.
     ///
     /// # Errors
     /// When the service does not answer.
-    pub async fn digests(&self) -> anyhow::Result<Vec<String>> {
+    pub async fn list(&self) -> anyhow::Result<Vec<Stored>> {
         let objects = self.store.list(Some(&self.images));
         let objects: Vec<_> = objects
             .try_collect()
             .await
             .map_err(cause)
             .context("listing the bucket")?;
-        let name = |key: &Key| Some(key.filename()?.strip_suffix(SUFFIX)?.to_owned());
-        Ok(objects.iter().filter_map(|o| name(&o.location)).collect())
+        let stored = |object: &ObjectMeta| {
+            Some(Stored {
+                digest: object.location.filename()?.strip_suffix(SUFFIX)?.to_owned(),
+                bytes: object.size,
+            })
+        };
+        Ok(objects.iter().filter_map(stored).collect())
     }
 
     fn key(&self, digest: &str) -> Key {

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
+use super::Stored;
 use crate::uploads::capacity;
 
 /// Images, and what becomes one, on one filesystem.
@@ -36,6 +37,14 @@ impl Directory {
         fs::create_dir_all(&incoming)?;
         fs::create_dir_all(&images)?;
         Ok(Self { images, incoming })
+    }
+
+    /// The same beside the process that uses it: nothing is made, nothing dropped.
+    pub fn attach(directory: &Path) -> Self {
+        Self {
+            images: directory.join("images"),
+            incoming: directory.join("incoming"),
+        }
     }
 
     /// Whether the store can be read and written.
@@ -67,13 +76,21 @@ impl Directory {
     /// # Errors
     /// Those of renaming and syncing the directory.
     pub fn commit(&self, file: NamedTempFile, digest: &str) -> io::Result<()> {
-        let path = self.path(digest);
-        if path.exists() {
+        if self.path(digest).exists() {
             return Ok(());
         }
+        self.replace(file, digest)
+    }
+
+    /// As [`commit`](Self::commit), but in place of an image that is there already. Whoever has that
+    /// one open keeps it.
+    ///
+    /// # Errors
+    /// Those of renaming and syncing the directory.
+    pub fn replace(&self, file: NamedTempFile, digest: &str) -> io::Result<()> {
         file.as_file()
             .set_permissions(fs::Permissions::from_mode(0o400))?;
-        file.persist(&path)?;
+        file.persist(self.path(digest))?;
         File::open(&self.images)?.sync_all()
     }
 
@@ -122,19 +139,34 @@ impl Directory {
         self.remove(digest)
     }
 
-    /// The digests of all images that are here.
+    /// All images that are here.
     ///
     /// # Errors
     /// Those of listing the directory.
-    pub fn digests(&self) -> io::Result<Vec<String>> {
-        let mut digests = Vec::new();
+    pub fn list(&self) -> io::Result<Vec<Stored>> {
+        let mut all = Vec::new();
         for entry in fs::read_dir(&self.images)? {
-            let name = entry?.file_name();
-            if let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(".qcow2")) {
-                digests.push(digest.to_owned());
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(".qcow2")) else {
+                continue;
+            };
+            match entry.metadata() {
+                Ok(metadata) => all.push(Stored {
+                    digest: digest.to_owned(),
+                    bytes: metadata.len(),
+                }),
+                // It was removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok(digests)
+        Ok(all)
+    }
+
+    /// Where images are written before they have their names.
+    pub fn incoming(&self) -> &Path {
+        &self.incoming
     }
 }
 
@@ -156,7 +188,7 @@ mod tests {
         let store = Directory::open(directory.path()).unwrap();
         let mut file = store.begin().unwrap();
         file.write_all(b"image").unwrap();
-        assert!(store.digests().unwrap().is_empty());
+        assert!(store.list().unwrap().is_empty());
         store.commit(file, "d1").unwrap();
         assert!(store.contains("d1"));
 
@@ -166,7 +198,7 @@ mod tests {
         assert!(leftover.exists());
         let store = Directory::open(directory.path()).unwrap();
         assert!(!leftover.exists());
-        assert_eq!(store.digests().unwrap(), ["d1"]);
+        assert_eq!(store.list().unwrap()[0].digest, "d1");
 
         store.remove("d1").unwrap();
         store.remove("d1").unwrap();

@@ -28,6 +28,15 @@ use bucket::Bucket;
 use directory::Directory;
 use parts::Parts;
 
+/// An image in a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name: the SHA-256 that it should have.
+    pub digest: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// The store of one region; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -45,6 +54,17 @@ impl Store {
         Ok(Self {
             directory: Directory::open(directory)
                 .with_context(|| format!("opening the store in {}", directory.display()))?,
+            bucket: s3.map(Bucket::new).transpose()?,
+        })
+    }
+
+    /// Opens a store that another process may be using: nothing is made, nothing dropped.
+    ///
+    /// # Errors
+    /// When the settings of the bucket are wrong.
+    pub fn attach(directory: &Path, s3: Option<&S3Config>) -> anyhow::Result<Self> {
+        Ok(Self {
+            directory: Directory::attach(directory),
             bucket: s3.map(Bucket::new).transpose()?,
         })
     }
@@ -100,8 +120,8 @@ impl Store {
         Ok(())
     }
 
-    /// Copies the image `digest` from another store, verified. A bucket gets the bytes without a
-    /// stop on this host.
+    /// Copies the image `digest` from another store, verified, in place of one that is here already.
+    /// A bucket gets the bytes without a stop on this host.
     ///
     /// # Errors
     /// When it cannot be read there or written here, is damaged, or the job is called off.
@@ -128,8 +148,68 @@ impl Store {
             }
             None => copy(&source.directory, &self.directory, digest, job).await?,
         };
-        self.directory.commit(file, digest)?;
+        self.directory.replace(file, digest)?;
         Ok(())
+    }
+
+    /// Reads an image to its end, and returns the SHA-256 that it really has.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the job is called off.
+    pub async fn sum(&self, digest: &str, job: &JobContext) -> anyhow::Result<String> {
+        match &self.bucket {
+            Some(bucket) => bucket.get(digest, job).await?.sum().await,
+            None => self.sum_file(digest, job).await,
+        }
+    }
+
+    /// As [`sum`](Self::sum), of the file on this host, which may be a mere copy.
+    ///
+    /// # Errors
+    /// As of [`sum`](Self::sum).
+    pub async fn sum_file(&self, digest: &str, job: &JobContext) -> anyhow::Result<String> {
+        let path = self.directory.path(digest);
+        Parts::of_file(&path, digest, job).await?.sum().await
+    }
+
+    /// Fetches the file of an image anew from the bucket, in place of the copy that is here.
+    ///
+    /// # Errors
+    /// As of [`file`](Self::file).
+    pub async fn refresh_copy(&self, digest: &str, job: &JobContext) -> anyhow::Result<()> {
+        if let Some(bucket) = &self.bucket {
+            let parts = bucket.get(digest, job).await?;
+            let file = parts.into_file(self.begin()?).await?;
+            self.directory.replace(file, digest)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the copy on this host to the bucket anew. Returns false when there is none, or it is
+    /// damaged.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the bucket does not take it.
+    pub async fn send_copy(&self, digest: &str, job: &JobContext) -> anyhow::Result<bool> {
+        let Some(bucket) = &self.bucket else {
+            return Ok(false);
+        };
+        if !self.directory.contains(digest) || self.sum_file(digest, job).await? != digest {
+            return Ok(false);
+        }
+        let parts = Parts::of_file(&self.directory.path(digest), digest, job).await?;
+        bucket.put(digest, parts).await?;
+        Ok(true)
+    }
+
+    /// Whether the images are kept in a bucket, and files on this host are copies.
+    pub fn is_bucket(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    /// Where images are written on this host before they have their names.
+    pub fn incoming(&self) -> &Path {
+        self.directory.incoming()
     }
 
     /// Whether the image is here.
@@ -183,24 +263,24 @@ impl Store {
         Ok(())
     }
 
-    /// The digests of all images that are here.
+    /// All images that are here.
     ///
     /// # Errors
     /// When the bucket does not answer, or those of listing the directory.
-    pub async fn digests(&self) -> anyhow::Result<Vec<String>> {
+    pub async fn list(&self) -> anyhow::Result<Vec<Stored>> {
         match &self.bucket {
-            Some(bucket) => bucket.digests().await,
-            None => Ok(self.directory.digests()?),
+            Some(bucket) => bucket.list().await,
+            None => Ok(self.directory.list()?),
         }
     }
 
-    /// The digests of files that are mere copies of what is, or was, in a bucket.
+    /// Files that are mere copies of what is, or was, in a bucket.
     ///
     /// # Errors
     /// Those of listing the directory.
-    pub fn copies(&self) -> io::Result<Vec<String>> {
+    pub fn copies(&self) -> io::Result<Vec<Stored>> {
         match self.bucket {
-            Some(_) => self.directory.digests(),
+            Some(_) => self.directory.list(),
             None => Ok(Vec::new()),
         }
     }

@@ -83,11 +83,9 @@ impl<'a> Parts<'a> {
     /// # Errors
     /// Those of reading, when the image is damaged, or the job is called off.
     pub async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
-        if self.job.cancel.load(Ordering::Relaxed) {
-            bail!("the job was called off");
-        }
-        let Some(part) = self.stream.next().await.transpose()? else {
-            let found = hex::encode(self.hash.clone().finalize());
+        let part = self.pull().await?;
+        if part.is_none() {
+            let found = self.found();
             if found != self.digest {
                 bail!(Final::new(format!(
                     "the stored image sha256:{} is damaged: it has the SHA-256 {found}; import \
@@ -95,6 +93,30 @@ impl<'a> Parts<'a> {
                     self.digest
                 )));
             }
+        }
+        Ok(part)
+    }
+
+    /// Reads the image to its end, and returns the SHA-256 that it really has.
+    ///
+    /// # Errors
+    /// Those of reading, and when the job is called off.
+    pub async fn sum(mut self) -> anyhow::Result<String> {
+        while self.pull().await?.is_some() {}
+        Ok(self.found())
+    }
+
+    /// The SHA-256 of what has passed.
+    fn found(&self) -> String {
+        hex::encode(self.hash.clone().finalize())
+    }
+
+    /// The next part, without a verdict after the last.
+    async fn pull(&mut self) -> anyhow::Result<Option<Bytes>> {
+        if self.job.cancel.load(Ordering::Relaxed) {
+            bail!("the job was called off");
+        }
+        let Some(part) = self.stream.next().await.transpose()? else {
             return Ok(None);
         };
         let (mut hash, bytes) = (std::mem::take(&mut self.hash), part.clone());

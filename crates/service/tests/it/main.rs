@@ -13,6 +13,7 @@ mod exports;
 mod fetch;
 mod fetch_faults;
 mod fetch_web;
+mod fsck;
 mod idempotency;
 mod images;
 mod isolation;

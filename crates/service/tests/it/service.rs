@@ -87,11 +87,7 @@ impl Service {
             config.limits.requests_per_minute = 0;
         }
         config.data = self.data();
-        if let Some(s3) = &self.s3 {
-            for region in &mut config.regions {
-                region.s3 = Some(s3.settings(&region.slug));
-            }
-        }
+        self.set_stores(&mut config);
         config.database = self.database.clone().map(Into::into);
         // Tests run beside each other, and none may depend on an address that another has.
         config.vm.first_address = Ipv4Addr::new(127, 90, rand::random(), 2);
@@ -117,6 +113,14 @@ impl Service {
         self.running = Some((stop, thread));
     }
 
+    fn set_stores(&self, config: &mut Config) {
+        if let Some(s3) = &self.s3 {
+            for region in &mut config.regions {
+                region.s3 = Some(s3.settings(&region.slug));
+            }
+        }
+    }
+
     pub fn stop(&mut self) {
         // Idle connections would hold up the end.
         self.agent = agent();
@@ -132,10 +136,11 @@ impl Service {
             .unwrap_or_else(|| format!("sqlite://{}", self.data().join("abbild.db").display()))
     }
 
-    /// What leads to its database.
+    /// What leads to its database and stores.
     pub fn config(&self) -> Config {
         let mut config: Config = toml::from_str("").unwrap();
         config.data = self.data();
+        self.set_stores(&mut config);
         if self.database_url().starts_with("postgres") {
             config.database = Some(self.database_url().into());
         }

@@ -3,36 +3,17 @@
 use std::io::{self, Write};
 
 use abbild_api::{AuditEntry, User};
-use abbild_service::operator::{AccountSummary, NewOperatorToken, NewOperatorUser, Operator};
+use abbild_service::operator::{AccountSummary, NewOperatorToken, NewOperatorUser};
 
+use super::desk::Desk;
 use crate::args::{
     AdminAccountCommand, AdminAuditArgs, AdminQuotaCommand, AdminTokenCommand, AdminUserCommand,
-    ServeArgs,
 };
+use crate::commands::token as tokens;
 use crate::commands::usage::quota_table;
-use crate::commands::{serve, token as tokens};
 use crate::print::{Table, clean, fields};
 use crate::session::Session;
 use crate::terminal::new_password;
-
-/// An operator with the configured database, and what to wait with.
-struct Desk {
-    runtime: tokio::runtime::Runtime,
-    operator: Operator,
-}
-
-impl Desk {
-    fn open(service: &ServeArgs) -> anyhow::Result<Self> {
-        let config = serve::config(service)?;
-        let runtime = serve::runtime()?;
-        let operator = runtime.block_on(Operator::open(&config))?;
-        Ok(Self { runtime, operator })
-    }
-
-    fn wait<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        self.runtime.block_on(work)
-    }
-}
 
 /// `abbild admin account …`
 ///

@@ -1,6 +1,8 @@
 //! `abbild admin`: what an operator does on the machine that has the data.
 
 mod account;
+mod desk;
+mod fsck;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,7 @@ pub fn run(session: &Session, command: &AdminCommand) -> anyhow::Result<ExitCode
         AdminCommand::Token(command) => account::token(session, command)?,
         AdminCommand::Quota(command) => account::quota(session, command)?,
         AdminCommand::Audit(args) => account::audit(session, args)?,
+        AdminCommand::Fsck(args) => return fsck::run(session, args),
         AdminCommand::Schema { service, to } => schema(session, service, *to)?,
     }
     Ok(ExitCode::SUCCESS)

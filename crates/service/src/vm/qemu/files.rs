@@ -85,6 +85,13 @@ impl MachineDir {
         }
     }
 
+    /// The directory at `path`, whatever its name.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -267,6 +267,14 @@ async fn console_becomes(qmp: &mut Qmp, connected: bool) -> Result<bool, VmError
     }
 }
 
+/// Whether QEMU runs on the directory of a machine, whoever started it.
+///
+/// # Errors
+/// When it cannot be found out.
+pub fn is_alive(machine: &std::path::Path) -> Result<bool, VmError> {
+    MachineDir::at(machine).is_alive()
+}
+
 /// Runs file operations where they do not hold up others.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, VmError> + Send + 'static,

@@ -1,0 +1,27 @@
+//! The arguments of what an operator does with all that is stored.
+
+use clap::Args;
+
+use super::ServeArgs;
+
+/// `abbild admin fsck`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The service may be running. Found are images that are missing, damaged (--deep) or \
+    of another size, uploads with fewer bytes than were acknowledged, and what belongs to nobody. \
+    --repair copies an image from another region that has it undamaged; where none has, the image \
+    fails in this region with that reason, so that its owner sees it. What belongs to nobody is \
+    removed, but for the directories of machines, which are moved aside to `lost`.\n\n\
+    Exit status: 0 nothing is wrong, 1 something is, or was and is repaired, 2 something could not \
+    be checked."
+)]
+pub struct AdminFsckArgs {
+    /// Repair what is found
+    #[arg(long)]
+    pub repair: bool,
+    /// Read every image, to find those whose bytes have changed
+    #[arg(long)]
+    pub deep: bool,
+    #[command(flatten)]
+    pub service: ServeArgs,
+}

@@ -1,0 +1,65 @@
+//! The stores of all regions, beside a service that may be using them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+
+use super::Operator;
+use crate::config::RegionConfig;
+use crate::store::{Store, Stored};
+
+/// The store of a region, and where its machines are.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Short name of the region.
+    pub slug: String,
+    /// Its directory on this host.
+    pub directory: PathBuf,
+    /// Its images.
+    pub store: Store,
+}
+
+impl Place {
+    /// All images, if the store is really there: a directory that is not mounted, or a bucket that
+    /// does not answer, says nothing about what is lost.
+    pub async fn list(&self, wanted: bool) -> anyhow::Result<Vec<Stored>> {
+        let images = self.directory.join("images");
+        if !self.store.is_bucket() && !images.is_dir() {
+            if wanted {
+                bail!("{} does not exist; is it mounted?", images.display());
+            }
+            return Ok(Vec::new());
+        }
+        self.store.list().await
+    }
+
+    /// Where its machines lie.
+    pub fn machines(&self) -> PathBuf {
+        self.directory.join("vms")
+    }
+}
+
+impl Operator {
+    /// The stores of all configured regions.
+    ///
+    /// # Errors
+    /// When the settings of a bucket are wrong.
+    pub(super) fn places(&self) -> anyhow::Result<Vec<Place>> {
+        let place = |region: &RegionConfig| {
+            let directory = self.config.region_directory(region);
+            // As the service does it: names within must be absolute.
+            let directory = std::path::absolute(directory)?;
+            Ok(Place {
+                slug: region.slug.clone(),
+                store: Store::attach(&directory, region.s3.as_ref())?,
+                directory,
+            })
+        };
+        self.config.regions.iter().map(place).collect()
+    }
+
+    /// What is below the data directory.
+    pub(super) fn data(&self) -> &Path {
+        &self.config.data
+    }
+}
