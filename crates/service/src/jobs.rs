@@ -314,14 +314,15 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
         }
         _ => db::action::finish(&mut tx, action.id, Some(reason)).await?,
     }
+    let digest = match action.resource_type.as_str() {
+        "image" => image::get(&mut tx, id).await?.digest,
+        _ => None,
+    };
     tx.commit().await?;
-    if action.resource_type == "image" {
-        // What was stored already is perhaps nobody's now.
-        let row = image::by_id(service.db.read(), id).await?;
-        removal::remove_later(service, row.digest);
-    }
     if let Some(upload) = upload {
         service.uploads.remove_file(&upload)?;
     }
+    // What was stored already is perhaps nobody's now.
+    removal::remove_later(service, digest);
     Ok(())
 }

@@ -25,6 +25,9 @@ use crate::uploads::Uploads;
 use crate::vm::qemu::Qemu;
 use crate::{Service, auth, fetch, http, jobs, machine, open_files, removal, telemetry};
 
+/// How often a process looks for what another left half done.
+const TAKE_UP: Duration = Duration::from_secs(10);
+
 /// What the operator is told once the service answers requests.
 #[derive(Debug)]
 pub struct Started {
@@ -56,11 +59,11 @@ pub async fn serve(
     let tls = config.tls.listen.map(|_| Tls::open(&config)).transpose()?;
     let (service, first_token) = open(config).await?;
     let service = Arc::new(service);
-    http::upload::resume_all(&service).await?;
     let workers = jobs::start(&service);
     let mut background = JoinSet::new();
     background.spawn(machine::watch(service.clone()));
     background.spawn(tidy(service.clone()));
+    background.spawn(take_up(service.clone()));
     background.spawn(http::look_for_changes(service.clone()));
     background.spawn(tls::watch(tls.clone()));
     background.spawn(telemetry::upkeep());
@@ -169,8 +172,9 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         fs::remove_dir_all(&staging).context("emptying the staging directory")?;
     }
     fs::create_dir_all(&staging)?;
-    let uploads = Uploads::open(&config.data.join("uploads"))?;
-    uploads.remove_unknown(&db::upload::all_ids(db.read()).await?)?;
+    let shared = config.shared();
+    let uploads = Uploads::open(shared)
+        .with_context(|| format!("opening the uploads in {}", shared.display()))?;
 
     let mut regions = Vec::new();
     for region in &config.regions {
@@ -237,6 +241,24 @@ async fn first_account(db: &Db) -> anyhow::Result<Option<String>> {
     Ok(Some(token))
 }
 
+/// Goes on with what is no job and another process, or an earlier one, left half done.
+async fn take_up(service: Arc<Service>) {
+    loop {
+        if let Err(error) = http::upload::resume_all(&service).await {
+            tracing::error!(%error, "looking for interrupted uploads failed");
+        }
+        tokio::time::sleep(TAKE_UP).await;
+    }
+}
+
+/// Removes files of uploads that no row knows.
+async fn forget_files(service: &Service) -> anyhow::Result<()> {
+    let files = service.uploads.files()?;
+    let known = db::upload::all_ids(service.db.read()).await?;
+    service.uploads.remove_unknown(&files, &known)?;
+    Ok(())
+}
+
 /// Removes what nobody needs any longer: at start, and every hour.
 async fn tidy(service: Arc<Service>) {
     loop {
@@ -246,6 +268,9 @@ async fn tidy(service: Arc<Service>) {
         }
         if let Err(error) = http::upload::expire(&service).await {
             tracing::error!(%error, "removing idle uploads failed");
+        }
+        if let Err(error) = forget_files(&service).await {
+            tracing::error!(%error, "removing files of lost uploads failed");
         }
         if let Err(error) = forget_requests(&service).await {
             tracing::error!(%error, "forgetting old idempotency keys failed");

@@ -20,7 +20,7 @@ mod show;
 mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use abbild_guest::Severities;
 use ipnet::IpNet;
@@ -52,6 +52,9 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Database, uploads, images and machines live below this directory. One process uses it.
     pub data: PathBuf,
+    /// Where uploads lie until they are imported; `data` when absent. Several processes on one
+    /// database need one that they share.
+    pub shared: Option<PathBuf>,
     /// URL of a PostgreSQL database; an SQLite file in `data` when absent.
     pub database: Option<Secret>,
     /// Networks of the proxies that stand before the service: from these alone the header
@@ -200,6 +203,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
             data: default_data(),
+            shared: None,
             database: None,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::XForwardedFor,
@@ -354,6 +358,11 @@ impl Config {
             Some(url) => url.expose().to_owned(),
             None => sqlite_url(&self.data.join("abbild.db")),
         }
+    }
+
+    /// What all processes on one database share.
+    pub fn shared(&self) -> &Path {
+        self.shared.as_deref().unwrap_or(&self.data)
     }
 
     /// Where the parts of a region lie.

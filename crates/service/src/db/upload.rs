@@ -137,15 +137,17 @@ pub async fn insert(tx: &mut Tx, id: &str, new: &NewUpload<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Records that `received` bytes are on disk. Returns false when the upload is gone or failed.
-pub async fn advance(tx: &mut Tx, id: &str, received: i64) -> Result<bool> {
+/// Records that `received` bytes are on disk. Returns false when the upload is gone, failed, or not
+/// where its writer left it.
+pub async fn advance(tx: &mut Tx, id: &str, before: i64, received: i64) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE uploads SET received_bytes = $1, updated_at = $2 \
-         WHERE id = $3 AND failure IS NULL",
+         WHERE id = $3 AND received_bytes = $4 AND failure IS NULL",
     )
     .bind(received)
     .bind(now())
     .bind(id)
+    .bind(before)
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)

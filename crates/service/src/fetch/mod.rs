@@ -86,7 +86,12 @@ async fn fetch(
     // The file has one writer, as that of any upload.
     let _writing = service
         .uploads
-        .try_write(&job.row.upload_id)
+        .take_over(&job.row.upload_id)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(action.id, %error, "locking an upload failed; the fetch is tried again");
+            None
+        })
         .ok_or(Fault::Lost)?;
     let url = Url::parse(&job.row.url)
         .map_err(|_| Fault::Final("the URL that was kept is none".to_owned()))?;

@@ -58,6 +58,11 @@ impl Operator {
         self.config.regions.iter().map(place).collect()
     }
 
+    /// Where the files of uploads are.
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.config.shared().join("uploads")
+    }
+
     /// What is below the data directory.
     pub(super) fn data(&self) -> &Path {
         &self.config.data

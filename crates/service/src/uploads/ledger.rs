@@ -25,6 +25,8 @@ pub struct Ledger {
 pub struct Entry {
     /// The upload.
     pub id: String,
+    /// Bytes that were counted before. If the row says otherwise, another writer has the upload.
+    pub before: i64,
     /// Bytes that are synced.
     pub received: i64,
     /// The length, if it became known now.
@@ -40,7 +42,7 @@ pub enum Recorded {
     Counted,
     /// Counted, and an image's import can begin.
     Ready,
-    /// The upload is gone or failed.
+    /// The upload is gone, failed, or another's.
     Gone,
 }
 
@@ -103,7 +105,7 @@ async fn record(tx: &mut db::Tx, entry: &Entry) -> db::Result<Recorded> {
     {
         return Ok(Recorded::Gone);
     }
-    if !upload::advance(tx, &entry.id, entry.received).await? {
+    if !upload::advance(tx, &entry.id, entry.before, entry.received).await? {
         return Ok(Recorded::Gone);
     }
     if entry.complete

@@ -23,6 +23,7 @@ mod migrations;
 mod oidc;
 mod openapi;
 mod operations;
+mod processes;
 mod put;
 mod quotas;
 mod rate;

@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,9 @@ pub struct Service {
     database: Option<String>,
     pub addresses: Option<Addresses>,
     /// What keeps its images, if that is no directory.
-    pub s3: Option<S3>,
+    pub s3: Option<Arc<S3>>,
+    /// Where its uploads are, if that is another service's directory.
+    shared: Option<PathBuf>,
     agent: Agent,
     settings: String,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
@@ -61,7 +64,8 @@ impl Service {
     /// With images in buckets of `s3`.
     pub fn start_on(s3: Option<S3>, settings: &str) -> Self {
         let mut service = Self {
-            s3,
+            s3: s3.map(Arc::new),
+            shared: None,
             settings: settings.to_owned(),
             directory: tempfile::tempdir().unwrap(),
             url: String::new(),
@@ -77,6 +81,25 @@ impl Service {
         service
     }
 
+    /// A further process on the same database, buckets and uploads. `None` if they are on SQLite,
+    /// which takes one.
+    pub fn sibling(&self) -> Option<Self> {
+        let mut service = Self {
+            directory: tempfile::tempdir().unwrap(),
+            url: String::new(),
+            token: self.token.clone(),
+            database: Some(self.database.clone()?),
+            s3: self.s3.clone(),
+            addresses: None,
+            shared: Some(self.shared.clone().unwrap_or_else(|| self.data())),
+            agent: self.agent.clone(),
+            settings: self.settings.clone(),
+            running: None,
+        };
+        service.resume();
+        Some(service)
+    }
+
     /// Starts the service on the data that is there.
     pub fn resume(&mut self) {
         let mut config: Config = toml::from_str(&format!("{}\n{LENIENT}", self.settings)).unwrap();
@@ -87,6 +110,7 @@ impl Service {
             config.limits.requests_per_minute = 0;
         }
         config.data = self.data();
+        config.shared = self.shared.clone();
         self.set_stores(&mut config);
         config.database = self.database.clone().map(Into::into);
         // Tests run beside each other, and none may depend on an address that another has.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::service::{Service, body, raw_disk};
+use crate::service::{Service, body, raw_disk, wait_for};
 
 const TUS: (&str, &str) = ("tus-resumable", "1.0.0");
 
@@ -93,7 +93,7 @@ fn an_upload_goes_on_after_a_restart_and_its_image_with_it() {
     std::fs::write(&file, bytes).unwrap();
     std::fs::write(service.data().join("uploads/forgotten"), b"x").unwrap();
     service.resume();
-    assert!(!service.data().join("uploads/forgotten").exists());
+    wait_for(|| (!service.data().join("uploads/forgotten").exists()).then_some(()));
 
     let id = image["id"].as_i64().unwrap();
     let progress = service.json(&format!("/v2/images/{id}"))["image"]["abbild"]["progress"].clone();

@@ -104,7 +104,7 @@ fn part_ids(concat: &str) -> ApiResult<Vec<&str>> {
     Ok(ids)
 }
 
-/// Goes on with everything that a stop of the service interrupted.
+/// Goes on with everything that a stop of the service, or of another process, interrupted.
 pub async fn resume_all(service: &Arc<Service>) -> db::Result<()> {
     for row in upload::unfinished_finals(service.db.read()).await? {
         tokio::spawn(join_reporting(service.clone(), row));
@@ -138,8 +138,14 @@ impl From<sqlx::Error> for Trouble {
 
 /// Puts an upload together, however often it takes.
 async fn join_reporting(service: Arc<Service>, row: UploadRow) {
-    let Some(writing) = service.uploads.try_write(&row.id) else {
-        return;
+    let writing = match service.uploads.try_write(&row.id) {
+        Ok(Some(writing)) => writing,
+        // Another process is at it.
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(upload.id = row.id, %error, "locking an upload failed");
+            return;
+        }
     };
     loop {
         let trouble = tokio::select! {
@@ -176,6 +182,7 @@ async fn join(service: &Arc<Service>, id: &str, account: i64) -> Result<(), Trou
         return Ok(());
     };
     let parts = part_ids(&row.concat).map_err(|e| lost(e.message().to_owned()))?;
+    let mut counted = row.received_bytes;
     let mut end = 0;
     for part in parts {
         let part = upload::find(service.db.read(), account, part)
@@ -194,8 +201,10 @@ async fn join(service: &Arc<Service>, id: &str, account: i64) -> Result<(), Trou
             })
             .await
             .map_err(Trouble::of_disk)?;
+        let before = std::mem::replace(&mut counted, sql_size(end));
         let entry = Entry {
             id: row.id.clone(),
+            before,
             received: sql_size(end),
             length: None,
             complete: row.length() == Some(end),

@@ -35,6 +35,7 @@ use crate::Service;
 use crate::db::upload::{self, UploadRow};
 use crate::db::{self, image};
 use crate::quota;
+use crate::uploads::Writing;
 use crate::uploads::checksum::ALGORITHMS;
 use headers::{TUS_RESUMABLE, set};
 
@@ -110,7 +111,7 @@ pub async fn expire(service: &Service) -> anyhow::Result<()> {
 /// Ends an upload, and with `reason` the image that waits for it. Returns false while it is being
 /// written or imported.
 async fn give_up(service: &Service, id: &str, reason: &str) -> db::Result<bool> {
-    let Some(_writing) = service.uploads.try_write(id) else {
+    let Some(_writing) = service.uploads.try_write(id).map_err(sqlx::Error::Io)? else {
         return Ok(false);
     };
     let mut tx = service.db.write().await?;
@@ -161,6 +162,14 @@ async fn find(service: &Service, account: i64, id: &str) -> ApiResult<UploadRow>
     upload::find(service.db.read(), account, id)
         .await?
         .ok_or_else(ApiError::not_found)
+}
+
+/// Claims an upload for writing, from whoever writes to it now.
+async fn take_over(service: &Service, id: &str) -> ApiResult<Writing> {
+    let claimed = service.uploads.take_over(id).await;
+    claimed
+        .map_err(|error| ApiError::writing(&error))?
+        .ok_or_else(|| ApiError::conflict("another request is writing to this upload"))
 }
 
 /// Refuses to go on with an upload that was refused.

@@ -23,7 +23,7 @@ use super::super::{ApiError, ApiResult, Language, checked_name, image_view};
 use super::headers::{maybe_number, text};
 use super::receive::{Terms, receive};
 use super::tus::{self, check_offset};
-use super::{check_not_failed, find};
+use super::{check_not_failed, find, take_over};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::upload::{self, LENGTH_UNKNOWN, NewUpload, UploadRow};
@@ -108,11 +108,7 @@ pub async fn put(
         }
         None => begin(&service, account.id, name, bytes).await?,
     };
-    let writing = service
-        .uploads
-        .take_over(&row.id)
-        .await
-        .ok_or_else(|| ApiError::conflict("another request is writing to this upload"))?;
+    let writing = take_over(&service, &row.id).await?;
     if !bytes.continues {
         restart(&service, &row.id, bytes, wanted).await?;
     }

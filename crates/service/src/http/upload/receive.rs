@@ -204,9 +204,10 @@ impl Receiver {
         let received = written.map_err(|e| ApiError::writing(&e))?;
         let file = self.sink.file().map_err(|e| ApiError::writing(&e))?;
         counter!(RECEIVED_BYTES).increment(received - self.counted);
-        self.counted = received;
+        let before = std::mem::replace(&mut self.counted, received);
         let entry = Entry {
             id: self.row.id.clone(),
+            before: sql_size(before),
             received: sql_size(received),
             length: self.terms.length.map(sql_size),
             complete: self.length() == Some(received) && !self.row.is_partial(),

@@ -16,7 +16,7 @@ use super::headers::{
     check_version, maybe_number, number, set, set_expires, text, tus,
 };
 use super::receive::{Terms, receive};
-use super::{check_limits, check_not_failed, concat, find, give_up, headers};
+use super::{check_limits, check_not_failed, concat, find, give_up, headers, take_over};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::upload::{self, LENGTH_UNKNOWN, NewUpload, PARTIAL, UploadRow};
@@ -112,10 +112,7 @@ async fn first_bytes(
     if body.is_end_stream() && length != Some(0) {
         return Ok(0);
     }
-    let writing = service
-        .uploads
-        .try_write(id)
-        .ok_or_else(|| ApiError::conflict("another request is writing to this upload"))?;
+    let writing = take_over(service, id).await?;
     receive(service, row, body, terms, writing).await
 }
 
@@ -321,11 +318,7 @@ pub async fn append(
             "this upload is made of parts; nothing can be appended to it",
         ));
     }
-    let writing = service
-        .uploads
-        .take_over(&row.id)
-        .await
-        .ok_or_else(|| ApiError::conflict("another request is writing to this upload"))?;
+    let writing = take_over(&service, &row.id).await?;
     // Only now nobody else moves it.
     let row = find(&service, account.id, &row.id).await?;
     check_not_failed(&row)?;
@@ -437,7 +430,13 @@ pub async fn delete(
         check_version(&headers)?;
     }
     // Whoever still sends is told to stop.
-    drop(service.uploads.take_over(&row.id).await);
+    drop(
+        service
+            .uploads
+            .take_over(&row.id)
+            .await
+            .map_err(ApiError::internal)?,
+    );
     if !give_up(&service, &row.id, "its upload was given up").await? {
         return Err(ApiError::conflict(
             "the upload is being written or imported",

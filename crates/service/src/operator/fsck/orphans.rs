@@ -61,15 +61,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Files below the data directory.
+    /// Files of uploads and imports.
     async fn files(&self) -> anyhow::Result<Vec<Suspect>> {
-        let data = self.operator.data();
+        let operator = self.operator;
         let mut suspects = Vec::new();
         for (kind, directory) in [
-            (Kind::OrphanUpload, "uploads"),
-            (Kind::OrphanFile, "staging"),
+            (Kind::OrphanUpload, operator.uploads()),
+            (Kind::OrphanFile, operator.data().join("staging")),
         ] {
-            for (path, bytes) in old_files(&data.join(directory), YOUNG)? {
+            for (path, bytes) in old_files(&directory, YOUNG)? {
                 suspects.push(Suspect::file(kind, None, path, Some(bytes)));
             }
         }

@@ -13,7 +13,7 @@ const REASON: &str = "bytes of the upload were lost; send the file again";
 impl Run<'_> {
     /// Compares the files of uploads with what was acknowledged.
     pub(super) async fn uploads(&mut self) -> anyhow::Result<()> {
-        let directory = self.operator.data().join("uploads");
+        let directory = self.operator.uploads();
         let rows = fsck::uploads(self.operator.db.read()).await?;
         let short = |(id, received): &(String, i64)| {
             let length = length(&directory.join(id));
