@@ -157,6 +157,8 @@ pub enum AdminCommand {
     Audit(AdminAuditArgs),
     /// Compare the database with what is stored, and repair what differs
     Fsck(AdminFsckArgs),
+    /// Remove at once what the service removes in its own time
+    Gc(AdminGcArgs),
     /// Show which schema the database has, or take it back for an older release
     #[command(
         after_help = "To return to the previous release: ask it for the newest version that it \

@@ -22,6 +22,7 @@ pub mod operator;
 mod quota;
 mod region;
 mod removal;
+mod retention;
 mod retry;
 mod schema;
 mod server;

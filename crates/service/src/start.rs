@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::tls::{self, Tls};
 use crate::uploads::Uploads;
 use crate::vm::qemu::Qemu;
-use crate::{Service, auth, fetch, http, jobs, machine, open_files, removal, telemetry};
+use crate::{Service, auth, fetch, http, jobs, machine, open_files, removal, retention, telemetry};
 
 /// How often a process looks for what another left half done.
 const TAKE_UP: Duration = Duration::from_secs(10);
@@ -272,28 +272,17 @@ async fn tidy(service: Arc<Service>) {
         if let Err(error) = forget_files(&service).await {
             tracing::error!(%error, "removing files of lost uploads failed");
         }
-        if let Err(error) = forget_requests(&service).await {
-            tracing::error!(%error, "forgetting old idempotency keys failed");
+        if let Err(error) = retention::expire(&service.db, &service.config, false).await {
+            tracing::error!(%error, "removing what is older than it is kept failed");
         }
         tokio::time::sleep(Duration::from_secs(3600)).await;
     }
 }
 
-async fn forget_requests(service: &Service) -> db::Result<()> {
-    let mut tx = service.db.write().await?;
-    db::idempotency::expire(&mut tx).await?;
-    tx.commit().await
-}
-
-/// Removes what nobody can log in with any longer, and what the operator no longer keeps of the
-/// audit log.
+/// Removes what nobody can log in with any longer.
 async fn end_sessions(service: &Service) -> db::Result<()> {
     let mut tx = service.db.write().await?;
     let attempts_since = db::now() - auth::throttle::MEMORY;
     db::session::tidy(&mut tx, auth::session::idle_since(service), attempts_since).await?;
-    let days = i64::from(service.config.audit.keep_days);
-    if days > 0 {
-        db::audit::expire(&mut tx, db::now() - days * 86_400).await?;
-    }
     tx.commit().await
 }

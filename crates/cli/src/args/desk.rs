@@ -25,3 +25,19 @@ pub struct AdminFsckArgs {
     #[command(flatten)]
     pub service: ServeArgs,
 }
+
+/// `abbild admin gc`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Removes rows that are older than `[retention]` and `[audit]` keep, and images in \
+    stores that nothing needs. The service does the same every hour. Nothing is removed that a \
+    machine, an action or a region names. Idle uploads are left to the service.\n\n\
+    Exit status: 0 done, 1 a store could not be used."
+)]
+pub struct AdminGcArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub service: ServeArgs,
+}

@@ -37,6 +37,7 @@ pub use secret::Secret;
 
 use crate::db::{Backend, sqlite_url};
 pub use crate::fetch::FetchConfig;
+pub use crate::retention::RetentionConfig;
 use crate::vm::qemu::QemuConfig;
 
 /// 100 GiB, the largest virtual disk by default.
@@ -80,6 +81,8 @@ pub struct Config {
     pub sessions: SessionConfig,
     /// The audit log.
     pub audit: AuditConfig,
+    /// How long what is over is kept.
+    pub retention: RetentionConfig,
     /// Severity of each requirement, by rule.
     pub requirements: Severities,
     /// The regions, in the order in which they are listed.
@@ -215,6 +218,7 @@ impl Default for Config {
             oidc: OidcConfig::default(),
             sessions: SessionConfig::default(),
             audit: AuditConfig::default(),
+            retention: RetentionConfig::default(),
             fetch: FetchConfig::default(),
             requirements: Severities::default(),
             regions: vec![region("hal1", "Hallstadt"), region("nbg1", "Nürnberg")],

@@ -80,11 +80,11 @@ pub async fn newest(db: &Pool, account: Option<i64>, limit: u32) -> Result<Vec<A
     .await
 }
 
-/// Removes what is older than the operator keeps.
-pub async fn expire(tx: &mut Tx, before: i64) -> Result<()> {
-    sqlx::query("DELETE FROM audit WHERE at < $1")
+/// Removes what is older than the operator keeps, and returns how much that was.
+pub async fn expire(tx: &mut Tx, before: i64) -> Result<u64> {
+    let done = sqlx::query("DELETE FROM audit WHERE at < $1")
         .bind(before)
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }

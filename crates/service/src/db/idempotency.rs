@@ -131,12 +131,12 @@ pub async fn release(tx: &mut Tx, attempt: &str, even_if_effective: bool) -> Res
 }
 
 /// Removes keys that are too old to matter.
-pub async fn expire(tx: &mut Tx) -> Result<()> {
-    sqlx::query("DELETE FROM idempotency_keys WHERE created_at <= $1")
+pub async fn expire(tx: &mut Tx) -> Result<u64> {
+    let done = sqlx::query("DELETE FROM idempotency_keys WHERE created_at <= $1")
         .bind(now() - LIFETIME)
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod migrate;
 pub mod oidc;
 pub mod quota;
 pub mod removal;
+pub mod retention;
 pub mod session;
 pub mod tag;
 pub mod token;

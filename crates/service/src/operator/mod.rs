@@ -8,12 +8,14 @@
 
 mod account;
 pub mod fsck;
+mod gc;
 mod quota;
 mod stores;
 mod token;
 mod user;
 
 pub use account::AccountSummary;
+pub use gc::Garbage;
 pub use token::NewOperatorToken;
 pub use user::NewOperatorUser;
 

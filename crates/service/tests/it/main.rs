@@ -14,6 +14,7 @@ mod fetch;
 mod fetch_faults;
 mod fetch_web;
 mod fsck;
+mod gc;
 mod idempotency;
 mod images;
 mod isolation;

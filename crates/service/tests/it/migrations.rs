@@ -141,7 +141,8 @@ fn an_image_whose_upload_an_older_schema_cannot_keep_fails() {
 
 /// A stopped service on the database of an earlier release.
 fn of_earlier_release() -> Service {
-    let mut service = Service::start();
+    // What is in it is old.
+    let mut service = Service::start_with("[retention]\nfailed_image_days = 0\naction_days = 0\n");
     service.stop();
     if service.database_url().starts_with("sqlite") {
         for suffix in ["", "-wal", "-shm"] {

@@ -3,6 +3,7 @@
 mod account;
 mod desk;
 mod fsck;
+mod gc;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub fn run(session: &Session, command: &AdminCommand) -> anyhow::Result<ExitCode
         AdminCommand::Quota(command) => account::quota(session, command)?,
         AdminCommand::Audit(args) => account::audit(session, args)?,
         AdminCommand::Fsck(args) => return fsck::run(session, args),
+        AdminCommand::Gc(args) => return gc::run(session, args),
         AdminCommand::Schema { service, to } => schema(session, service, *to)?,
     }
     Ok(ExitCode::SUCCESS)

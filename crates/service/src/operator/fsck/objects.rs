@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{Kind, Problem, Repair, Run};
 use crate::audit::Event;
+use crate::db::action::{self, NewAction};
 use crate::db::fsck::{self, CopyRow};
 use crate::db::{Tx, from_sql_size, image, sql_size};
 use crate::jobs::JobContext;
@@ -279,6 +280,17 @@ impl Run<'_> {
             let (id, status) = (row.id, RegionCopyStatus::Failed);
             image::move_region(&mut tx, id, &place.slug, status, Some(&reason)).await?;
             fsck::fail_if_nowhere(&mut tx, id, &reason).await?;
+            // For the owner, and for how long the image is kept.
+            let new = NewAction {
+                account: row.account_id,
+                kind: "fsck",
+                resource_type: "image",
+                resource: id,
+                region: Some(&place.slug),
+                ready: false,
+            };
+            let action = action::insert(&mut tx, &new).await?;
+            action::finish(&mut tx, action.id, Some(&reason)).await?;
             let event = Event::new("image.lost").on("image", id);
             let event = event.detail(format!("{what} in {}", place.slug));
             let origin = operator.origin.clone().in_account(row.account_id);
