@@ -159,6 +159,10 @@ pub enum AdminCommand {
     Fsck(AdminFsckArgs),
     /// Remove at once what the service removes in its own time
     Gc(AdminGcArgs),
+    /// Make a backup while the service runs
+    Backup(AdminBackupArgs),
+    /// Put a backup back, where there is nothing yet
+    Restore(AdminRestoreArgs),
     /// Show which schema the database has, or take it back for an older release
     #[command(
         after_help = "To return to the previous release: ask it for the newest version that it \

@@ -1,5 +1,7 @@
 //! The arguments of what an operator does with all that is stored.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::ServeArgs;
@@ -38,6 +40,43 @@ pub struct AdminGcArgs {
     /// Only say what would be removed
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub service: ServeArgs,
+}
+
+/// `abbild admin backup`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The directory is made if need be; where it has a backup already, that one is brought \
+    up to date, and images that it has are not copied again. Not in a backup: the bytes of uploads \
+    that are under way, the disks of virtual machines, and the configuration. A PostgreSQL database \
+    is copied by pg_dump.\n\n\
+    Exit status: 0 all is in it, 1 an image could not be copied, or nothing could."
+)]
+pub struct AdminBackupArgs {
+    /// Directory of the backup
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Copy the images as well, and not only the database
+    #[arg(long)]
+    pub objects: bool,
+    #[command(flatten)]
+    pub service: ServeArgs,
+}
+
+/// `abbild admin restore`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The service must be stopped, and there must be no database yet: SQLite's file is \
+    made, a PostgreSQL database must have no tables. Images are verified while they are copied; a store \
+    that has one already keeps it. Machines without a disk are off; `abbild admin fsck` says whether \
+    all images are there.\n\n\
+    Exit status: 0 all is there, 1 images are missing, or nothing was done."
+)]
+pub struct AdminRestoreArgs {
+    /// Directory of the backup
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
     #[command(flatten)]
     pub service: ServeArgs,
 }

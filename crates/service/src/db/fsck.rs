@@ -22,7 +22,7 @@ pub struct CopyRow {
 }
 
 /// Images that are available, by region.
-pub async fn copies(db: &Pool) -> Result<BTreeMap<String, Vec<CopyRow>>> {
+pub async fn copies(db: impl Executor<'_>) -> Result<BTreeMap<String, Vec<CopyRow>>> {
     let rows: Vec<CopyRow> = sqlx::query_as(
         "SELECT i.id, i.account_id, r.region, i.digest, i.stored_bytes \
          FROM images i JOIN image_regions r ON r.image_id = i.id \

@@ -24,6 +24,7 @@ pub mod migrate;
 pub mod oidc;
 pub mod quota;
 pub mod removal;
+pub mod restore;
 pub mod retention;
 pub mod session;
 pub mod tag;
@@ -173,9 +174,17 @@ impl Backend {
 
 /// The URL of the SQLite file at `path`, which is made if need be.
 pub fn sqlite_url(path: &Path) -> String {
+    format!("{}?mode=rwc", sqlite_path(path))
+}
+
+/// The URL of an SQLite file that nobody changes, for reading it without a trace.
+pub fn sqlite_snapshot_url(path: &Path) -> String {
+    format!("{}?mode=ro&immutable=true", sqlite_path(path))
+}
+
+fn sqlite_path(path: &Path) -> String {
     let path = path.as_os_str().as_encoded_bytes();
-    let path = percent_encode(path, NON_ALPHANUMERIC);
-    format!("sqlite://{path}?mode=rwc")
+    format!("sqlite://{}", percent_encode(path, NON_ALPHANUMERIC))
 }
 
 /// Seconds since 1970, UTC.

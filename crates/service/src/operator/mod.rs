@@ -1,12 +1,13 @@
 //! What an operator does on the machine that has the data, whether the service is running or not:
 //! accounts, their users, tokens and quotas, the audit log, and whether what is stored is what the
-//! database says ([`fsck`]).
+//! database says ([`fsck`]), and backups ([`backup`]).
 //!
 //! [`Operator`] works on the database of a configuration. What it changes is recorded in the audit
 //! log as done by an operator, in the transaction of the change, and counts at once for a service
 //! that is running.
 
 mod account;
+pub mod backup;
 pub mod fsck;
 mod gc;
 mod quota;
@@ -16,6 +17,7 @@ mod user;
 
 pub use account::AccountSummary;
 pub use gc::Garbage;
+pub use stores::Progress;
 pub use token::NewOperatorToken;
 pub use user::NewOperatorUser;
 

@@ -1,12 +1,55 @@
-//! The stores of all regions, beside a service that may be using them.
+//! The stores of all regions, beside a service that may be using them, and how far long work in them
+//! is.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::bail;
 
 use super::Operator;
 use crate::config::RegionConfig;
+use crate::db::from_sql_size;
+use crate::jobs::JobContext;
 use crate::store::{Store, Stored};
+
+/// Between two looks at how far the work is.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How far the reading or copying of images is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// What is done, or the region where it is done.
+    pub step: &'a str,
+    /// Bytes that are dealt with.
+    pub done: u64,
+    /// Bytes that there are.
+    pub total: u64,
+}
+
+impl<'a> Progress<'a> {
+    /// With `done` bytes of earlier work.
+    pub(super) fn new(step: &'a str, done: u64, total: u64) -> Self {
+        Self { step, done, total }
+    }
+
+    /// Waits for `work`, which reports to `job`, and passes on how far it is.
+    pub(super) async fn watch<T>(
+        self,
+        report: &(dyn Fn(Progress<'_>) + Sync),
+        job: &JobContext,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let (done, _) = job.snapshot();
+            let done = self.done + from_sql_size(done);
+            report(Progress { done, ..self });
+            if let Ok(result) = tokio::time::timeout(LOOK, &mut work).await {
+                return result;
+            }
+        }
+    }
+}
 
 /// The store of a region, and where its machines are.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod api;
+mod backup;
 mod conditional;
 mod conventions;
 mod droplets;

@@ -1,9 +1,12 @@
 //! Where operators work: the database of a configuration.
 
-use abbild_service::operator::Operator;
+use std::sync::Mutex;
+
+use abbild_service::operator::{Operator, Progress};
 
 use crate::args::ServeArgs;
 use crate::commands::serve;
+use crate::progress::Steps;
 
 /// An operator with the configured database, and what to wait with.
 pub struct Desk {
@@ -29,5 +32,16 @@ impl Desk {
     /// Those of the work.
     pub fn wait<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         self.runtime.block_on(work)
+    }
+}
+
+/// What shows how far long work is: a bar on a terminal.
+pub fn reporter(what: &str) -> impl Fn(Progress<'_>) + Sync {
+    let steps = Mutex::new(Steps::new());
+    move |progress| {
+        if let Ok(mut steps) = steps.lock() {
+            steps.step(&format!("{what} {}", progress.step));
+            steps.set_of(progress.done, progress.total);
+        }
     }
 }

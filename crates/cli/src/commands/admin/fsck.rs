@@ -2,15 +2,13 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Mutex;
 
-use abbild_service::operator::fsck::{Options, Problem, Progress, Report, State};
+use abbild_service::operator::fsck::{Options, Problem, Report, State};
 
-use super::desk::Desk;
+use super::desk::{Desk, reporter};
 use crate::args::AdminFsckArgs;
 use crate::failure::{FAILED, Failure, UNREADABLE};
 use crate::print::{clean, size};
-use crate::progress::Steps;
 use crate::session::Session;
 
 /// Checks, and repairs if that is wanted.
@@ -36,13 +34,7 @@ fn check(args: &AdminFsckArgs) -> anyhow::Result<Report> {
         repair: args.repair,
         deep: args.deep,
     };
-    let steps = Mutex::new(Steps::new());
-    let progress = |progress: Progress<'_>| {
-        if let Ok(mut steps) = steps.lock() {
-            steps.step(&format!("reading {}", progress.region));
-            steps.set_of(progress.done, progress.total);
-        }
-    };
+    let progress = reporter("reading");
     desk.wait(desk.operator.fsck(options, &progress))
 }
 
@@ -106,7 +98,7 @@ fn ids(what: &str, ids: &[i64]) -> String {
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(super) fn counted(count: u64, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),

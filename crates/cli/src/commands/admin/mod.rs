@@ -1,6 +1,7 @@
 //! `abbild admin`: what an operator does on the machine that has the data.
 
 mod account;
+mod backup;
 mod desk;
 mod fsck;
 mod gc;
@@ -27,6 +28,8 @@ pub fn run(session: &Session, command: &AdminCommand) -> anyhow::Result<ExitCode
         AdminCommand::Audit(args) => account::audit(session, args)?,
         AdminCommand::Fsck(args) => return fsck::run(session, args),
         AdminCommand::Gc(args) => return gc::run(session, args),
+        AdminCommand::Backup(args) => return backup::backup(session, args),
+        AdminCommand::Restore(args) => return backup::restore(session, args),
         AdminCommand::Schema { service, to } => schema(session, service, *to)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -17,15 +17,11 @@ mod objects;
 mod orphans;
 mod uploads;
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::Operator;
-use super::stores::Place;
+use super::stores::{Place, Progress};
 use crate::audit::Event;
-use crate::db;
-use crate::jobs::JobContext;
 
 /// What to do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,17 +30,6 @@ pub struct Options {
     pub repair: bool,
     /// Read every image, to find those whose bytes have changed.
     pub deep: bool,
-}
-
-/// How far the reading of images is.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
-    /// The region.
-    pub region: &'a str,
-    /// Bytes that were read.
-    pub done: u64,
-    /// Bytes that are to be read.
-    pub total: u64,
 }
 
 /// What was found.
@@ -159,9 +144,6 @@ struct Run<'a> {
     report: Report,
 }
 
-/// Between two looks at how far the reading of an image is.
-const LOOK: Duration = Duration::from_millis(200);
-
 impl Operator {
     /// Compares the database with what is stored, and repairs what differs if that is wanted.
     ///
@@ -217,28 +199,6 @@ impl Run<'_> {
             region: region.to_owned(),
             reason: format!("{error:#}"),
         });
-    }
-
-    /// Waits for `reading`, which reports to `job`, and passes on how far it is.
-    async fn watched<T>(
-        &self,
-        region: &str,
-        (before, total): (u64, u64),
-        job: &JobContext,
-        reading: impl Future<Output = T>,
-    ) -> T {
-        let mut reading = std::pin::pin!(reading);
-        loop {
-            let (done, _) = job.snapshot();
-            (self.progress)(Progress {
-                region,
-                done: before + db::from_sql_size(done),
-                total,
-            });
-            if let Ok(result) = tokio::time::timeout(LOOK, &mut reading).await {
-                return result;
-            }
-        }
     }
 }
 

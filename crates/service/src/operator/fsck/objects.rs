@@ -13,6 +13,7 @@ use crate::db::action::{self, NewAction};
 use crate::db::fsck::{self, CopyRow};
 use crate::db::{Tx, from_sql_size, image, sql_size};
 use crate::jobs::JobContext;
+use crate::operator::stores::Progress;
 use crate::removal;
 use crate::store::Stored;
 
@@ -114,9 +115,8 @@ impl Run<'_> {
             let place = &self.places[number];
             let job = JobContext::default();
             let reading = place.store.sum(&image.digest, &job);
-            let sum = self
-                .watched(&place.slug, (done, total), &job, reading)
-                .await;
+            let step = Progress::new(&place.slug, done, total);
+            let sum = step.watch(self.progress, &job, reading).await;
             done += image.bytes;
             let sum = match sum {
                 Err(error) if place.store.is_bucket() => return Err(error),
@@ -200,9 +200,8 @@ impl Run<'_> {
             let place = &self.places[number];
             let job = JobContext::default();
             let reading = place.store.sum_file(&image.digest, &job);
-            let sum = self
-                .watched(&place.slug, (done, total), &job, reading)
-                .await;
+            let step = Progress::new(&place.slug, done, total);
+            let sum = step.watch(self.progress, &job, reading).await;
             done += image.bytes;
             let gone = !place
                 .store
