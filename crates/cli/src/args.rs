@@ -155,6 +155,9 @@ pub enum AdminCommand {
     Quota(AdminQuotaCommand),
     /// Show who did what, newest first
     Audit(AdminAuditArgs),
+    /// Regions, and giving one up
+    #[command(subcommand)]
+    Region(AdminRegionCommand),
     /// Compare the database with what is stored, and repair what differs
     Fsck(AdminFsckArgs),
     /// Remove at once what the service removes in its own time

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::ServeArgs;
 
@@ -79,4 +79,23 @@ pub struct AdminRestoreArgs {
     pub directory: PathBuf,
     #[command(flatten)]
     pub service: ServeArgs,
+}
+
+/// `abbild admin region …`
+#[derive(Debug, Subcommand)]
+pub enum AdminRegionCommand {
+    /// List the regions: what is in them, how much room is left, whether they can be used
+    List(ServeArgs),
+    /// Give up a region that is no longer configured
+    #[command(
+        after_help = "Images are taken out of the region; those that are in no other fail with the \
+        reason. Refused while machines are there, because only a configured region can let go of \
+        them. Files and objects are not touched; remove them by hand."
+    )]
+    Drop {
+        /// Short name of the region
+        slug: String,
+        #[command(flatten)]
+        service: ServeArgs,
+    },
 }

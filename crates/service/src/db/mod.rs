@@ -23,6 +23,7 @@ pub mod key;
 pub mod migrate;
 pub mod oidc;
 pub mod quota;
+pub mod region;
 pub mod removal;
 pub mod restore;
 pub mod retention;

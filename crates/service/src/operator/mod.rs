@@ -11,12 +11,14 @@ pub mod backup;
 pub mod fsck;
 mod gc;
 mod quota;
+mod region;
 mod stores;
 mod token;
 mod user;
 
 pub use account::AccountSummary;
 pub use gc::Garbage;
+pub use region::{Dropped, RegionState};
 pub use stores::Progress;
 pub use token::NewOperatorToken;
 pub use user::NewOperatorUser;

@@ -1,6 +1,8 @@
 //! The stores of all regions, beside a service that may be using them, and how far long work in them
 //! is.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,6 +82,25 @@ impl Place {
     pub fn machines(&self) -> PathBuf {
         self.directory.join("vms")
     }
+}
+
+/// Whether the service will be able to read what this process writes.
+///
+/// # Errors
+/// When this is root, and the data belong to another user.
+pub(super) fn check_user(data: &Path) -> anyhow::Result<()> {
+    let Ok(metadata) = fs::metadata(data) else {
+        return Ok(()); // It will be made.
+    };
+    let owner = metadata.uid();
+    if rustix::process::geteuid().is_root() && owner != 0 {
+        bail!(
+            "{} belongs to user {owner}, and the service could not read what root writes there; run \
+             this as that user, for example by `runuser -u abbild -- abbild admin …`",
+            data.display()
+        );
+    }
+    Ok(())
 }
 
 impl Operator {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should panic
 
 mod accounts;
+mod admin_regions;
 mod api;
 mod backup;
 mod conditional;

@@ -5,6 +5,7 @@ mod backup;
 mod desk;
 mod fsck;
 mod gc;
+mod region;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ pub fn run(session: &Session, command: &AdminCommand) -> anyhow::Result<ExitCode
         AdminCommand::Gc(args) => return gc::run(session, args),
         AdminCommand::Backup(args) => return backup::backup(session, args),
         AdminCommand::Restore(args) => return backup::restore(session, args),
+        AdminCommand::Region(command) => region::run(session, command)?,
         AdminCommand::Schema { service, to } => schema(session, service, *to)?,
     }
     Ok(ExitCode::SUCCESS)

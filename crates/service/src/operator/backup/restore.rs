@@ -17,7 +17,7 @@ use crate::audit::{Event, Origin};
 use crate::config::Config;
 use crate::db::{self, Backend, Db, Tx, image, restore, sqlite_url};
 use crate::jobs::JobContext;
-use crate::operator::stores::Progress;
+use crate::operator::stores::{Progress, check_user};
 use crate::start::lock;
 use crate::store::Store;
 
@@ -55,6 +55,7 @@ pub async fn restore(
     directory: &Path,
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> anyhow::Result<Restored> {
+    check_user(&config.data)?;
     let manifest = read_manifest(directory)?;
     let source = directory.join(&manifest.database);
     if sum(&source)? != manifest.database_sha256 {

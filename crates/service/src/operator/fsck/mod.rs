@@ -19,8 +19,10 @@ mod uploads;
 
 use serde::Serialize;
 
+pub(super) use objects::listed;
+
 use super::Operator;
-use super::stores::{Place, Progress};
+use super::stores::{Place, Progress, check_user};
 use crate::audit::Event;
 
 /// What to do.
@@ -154,6 +156,9 @@ impl Operator {
         options: Options,
         progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> anyhow::Result<Report> {
+        if options.repair {
+            check_user(self.data())?;
+        }
         let mut run = Run {
             operator: self,
             options,

@@ -44,7 +44,8 @@ impl Run<'_> {
             let mut problem = Problem::new(Kind::UnknownRegion, Some(&region), &region);
             problem.images = rows.iter().map(|row| row.id).collect();
             problem.detail = "images are there, but the configuration has no such region".into();
-            problem.outcome = "configure it again".into();
+            problem.outcome =
+                format!("configure it again, or give it up: `abbild admin region drop {region}`");
             let outcome = problem.outcome.clone();
             let repair = self.options.repair.then_some(Ok(Repair::Failed(outcome)));
             self.found(problem, repair);
@@ -262,7 +263,7 @@ impl Run<'_> {
         }
         if empty {
             return Ok(Repair::Failed(
-                "no region has a copy, and this store is empty; is it the right one?".into(),
+                "no region has it, and this store is empty; is it the right one?".into(),
             ));
         }
         self.give_up(number, digest, what).await
@@ -336,13 +337,13 @@ impl Losers {
 
 fn difference(sum: anyhow::Result<String>) -> String {
     match sum {
-        Ok(sum) => format!("its bytes are those of sha256:{sum}"),
+        Ok(sum) => format!("found sha256:{sum}"),
         Err(error) => format!("it cannot be read: {error:#}"),
     }
 }
 
 /// `3, 4, 5`.
-pub(super) fn listed(ids: &[i64]) -> String {
+pub fn listed(ids: &[i64]) -> String {
     let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
     ids.join(", ")
 }
