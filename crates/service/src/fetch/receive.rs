@@ -6,24 +6,22 @@ use abbild_convert::Progress;
 use abbild_guest::Container;
 use bytes::Bytes;
 use reqwest::Response;
-use tokio::fs::File;
-use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::answer::Part;
 use super::fault::Fault;
 use super::job::Job;
 use crate::db::{from_sql_size, sql_size};
 use crate::import::{self, early};
+use crate::uploads::sink::Sink;
 
 /// How much may have to be fetched again after a crash: so many bytes, or what came in that time.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// The file that is being filled.
-struct Sink<'j> {
+struct Filling<'j> {
     job: &'j mut Job,
-    file: BufWriter<File>,
+    sink: Sink,
     received: u64,
     safe: u64,
     safe_at: Instant,
@@ -42,19 +40,21 @@ pub async fn body(
     part: Part,
 ) -> Result<(), Fault> {
     job.check_size(part.total)?;
-    let mut sink = Sink::open(job, part).await?;
-    let outcome = sink.fill(host, &mut response).await;
+    let mut filling = Filling::open(job, part).await?;
+    let outcome = filling.fill(host, &mut response).await;
     match outcome {
         // Nobody wants its bytes any longer.
         Err(fault @ (Fault::Lost | Fault::Hopeless(_))) => Err(fault),
+        // What was counted last is all that is sure.
+        outcome if filling.sink.has_failed() => outcome,
         outcome => {
-            sink.checkpoint().await?;
+            filling.checkpoint().await?;
             outcome
         }
     }
 }
 
-impl<'j> Sink<'j> {
+impl<'j> Filling<'j> {
     /// Begins where the answer does. That it begins anew is recorded before a byte of the new
     /// version replaces one of the old.
     async fn open(job: &'j mut Job, part: Part) -> Result<Self, Fault> {
@@ -62,22 +62,20 @@ impl<'j> Sink<'j> {
         job.row.total_bytes = part.total.map(sql_size);
         job.row.validator = part.validator;
         job.begin().await?;
-        let file = job
-            .service
-            .uploads
-            .open_at(&job.row.upload_id, part.start)
+        let uploads = &job.service.uploads;
+        let sink = Sink::reopen(uploads, &job.row.upload_id, part.start)
             .await
             .map_err(|error| Fault::of_writing(&error))?;
-        let mut sink = Self {
+        let mut filling = Self {
             job,
-            file: BufWriter::with_capacity(BUFFER_BYTES, file),
+            sink,
             received: part.start,
             safe: part.start,
             safe_at: Instant::now(),
             next_look: early::next_look(part.start),
         };
-        sink.show();
-        Ok(sink)
+        filling.show();
+        Ok(filling)
     }
 
     async fn fill(&mut self, host: &str, response: &mut Response) -> Result<(), Fault> {
@@ -93,7 +91,7 @@ impl<'j> Sink<'j> {
                 .map_err(|bytes| too_slow(host, bytes, pace.window))?;
             match chunk {
                 Err(_elapsed) => {}
-                Ok(Ok(Some(chunk))) => self.write(&chunk).await?,
+                Ok(Ok(Some(chunk))) => self.write(chunk).await?,
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Err(error)) => return Err(Fault::of_request(error, host)),
             }
@@ -114,14 +112,14 @@ impl<'j> Sink<'j> {
         }
     }
 
-    async fn write(&mut self, chunk: &Bytes) -> Result<(), Fault> {
-        self.job
-            .check_size(Some(self.received + chunk.len() as u64))?;
-        self.file
-            .write_all(chunk)
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Fault> {
+        let end = self.received + chunk.len() as u64;
+        self.job.check_size(Some(end))?;
+        self.sink
+            .push(chunk)
             .await
             .map_err(|error| Fault::of_writing(&error))?;
-        self.received += chunk.len() as u64;
+        self.received = end;
         self.show();
         if self.next_look.is_some_and(|look| self.received >= look) {
             self.look().await?;
@@ -136,8 +134,8 @@ impl<'j> Sink<'j> {
         let service = self.job.service.clone();
         let total = self.job.row.total_bytes.map(from_sql_size);
         let looked = async {
-            self.file.flush().await?;
-            let file = self.file.get_ref().try_clone().await?.into_std().await;
+            self.sink.flush().await?;
+            let file = self.sink.file()?;
             let context = import::check_context(&service, Container::default());
             let look = move || early::refusal(&file, have, total, context);
             service.uploads.on_disk(look).await
@@ -151,12 +149,15 @@ impl<'j> Sink<'j> {
 
     /// Syncs the file, then counts the bytes.
     async fn checkpoint(&mut self) -> Result<(), Fault> {
+        let uploads = self.job.service.uploads.clone();
         let synced = async {
-            self.file.flush().await?;
-            self.file.get_ref().sync_data().await
+            let written = self.sink.flush().await?;
+            let file = self.sink.file()?;
+            uploads.on_disk(move || file.sync_data()).await?;
+            Ok(written)
         };
-        synced.await.map_err(|error| Fault::of_writing(&error))?;
-        self.job.row.received_bytes = sql_size(self.received);
+        let written = synced.await.map_err(|error| Fault::of_writing(&error))?;
+        self.job.row.received_bytes = sql_size(written);
         self.job.record().await?;
         self.safe = self.received;
         self.safe_at = Instant::now();

@@ -21,8 +21,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::fs::OpenOptions;
-use tokio::io::AsyncSeekExt as _;
 use tokio::sync::{Notify, Semaphore};
 
 use ledger::Ledger;
@@ -229,22 +227,6 @@ impl Uploads {
         let path = self.path(id);
         std::fs::File::create_new(&path)?.sync_all()?;
         sink::sync_directory(&path)
-    }
-
-    /// Opens the file of an upload to go on at byte `offset`; what a crash left behind that is cut
-    /// off.
-    ///
-    /// # Errors
-    /// Those of opening and cutting.
-    pub async fn open_at(&self, id: &str, offset: u64) -> io::Result<tokio::fs::File> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path(id))
-            .await?;
-        file.set_len(offset).await?;
-        file.seek(io::SeekFrom::Start(offset)).await?;
-        Ok(file)
     }
 
     /// Removes the file of an upload; one that is not there is removed already.

@@ -55,8 +55,26 @@ impl Sink {
         offset: u64,
         hasher: Option<Hasher>,
     ) -> io::Result<Self> {
+        Self::open_with(uploads, id, offset, hasher, true).await
+    }
+
+    /// The same with a file that must be there: a fetch makes its own before it begins.
+    ///
+    /// # Errors
+    /// As for [`Sink::open`], and when it is gone.
+    pub async fn reopen(uploads: &Uploads, id: &str, offset: u64) -> io::Result<Self> {
+        Self::open_with(uploads, id, offset, None, false).await
+    }
+
+    async fn open_with(
+        uploads: &Uploads,
+        id: &str,
+        offset: u64,
+        hasher: Option<Hasher>,
+        create: bool,
+    ) -> io::Result<Self> {
         let path = uploads.path(id);
-        let file = uploads.on_disk(move || open(&path, offset)).await?;
+        let file = uploads.on_disk(move || open(&path, offset, create)).await?;
         Ok(Self {
             uploads: uploads.clone(),
             target: Some(Target {
@@ -122,6 +140,12 @@ impl Sink {
         Ok(position)
     }
 
+    /// Whether a write has failed. What came since the last flush may be lost then, and nothing can be
+    /// written any more.
+    pub fn has_failed(&self) -> bool {
+        self.target.is_none() && self.writing.is_none()
+    }
+
     /// Another handle to the file, between two writes.
     ///
     /// # Errors
@@ -154,12 +178,12 @@ impl Sink {
     }
 }
 
-fn open(path: &Path, offset: u64) -> io::Result<File> {
-    let new = !path.exists();
+fn open(path: &Path, offset: u64, create: bool) -> io::Result<File> {
+    let new = create && !path.exists();
     let file = File::options()
         .read(true)
         .write(true)
-        .create(true)
+        .create(create)
         .truncate(false)
         .open(path)?;
     let len = file.metadata()?.len();
