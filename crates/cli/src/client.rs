@@ -217,20 +217,26 @@ impl Client {
 
     /// `POST path` with a JSON body.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        decode("POST", path, self.post_with(path, &[], body)?)
+    }
+
+    /// The same with further headers, and the whole answer.
+    pub fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &impl Serialize,
+    ) -> Result<Response<Body>> {
         let body = serde_json::to_vec(body)
             .map_err(|error| Error::malformed(format!("POST {path}"), error.to_string()))?;
         let length = body.len().to_string();
-        let headers = [
+        let mut all = vec![
             ("content-type", "application/json"),
             ("content-length", length.as_str()),
         ];
-        let response = self.run(
-            "POST",
-            path,
-            &headers,
-            SendBody::from_reader(&mut body.as_slice()),
-        )?;
-        decode("POST", path, response)
+        all.extend(headers);
+        let mut body = body.as_slice();
+        self.run("POST", path, &all, SendBody::from_reader(&mut body))
     }
 
     /// `DELETE path`.

@@ -92,6 +92,14 @@ pub fn size(bytes: u64) -> String {
     format!("{whole}.{} EiB", tenths % 10)
 }
 
+/// `1 image`, `3 images`.
+pub fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
 /// Columns aligned by display width, two spaces apart.
 pub struct Table {
     rows: Vec<Vec<String>>,

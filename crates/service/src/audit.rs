@@ -96,8 +96,9 @@ struct Recorded(Arc<AtomicBool>);
 
 impl Origin {
     /// An operator, on the machine that has the data.
-    pub fn operator(name: &str) -> Self {
-        Self::of("operator", name)
+    pub fn operator() -> Self {
+        let name = std::env::var("USER").unwrap_or_default();
+        Self::of("operator", &name)
     }
 
     /// The service itself.

@@ -25,12 +25,13 @@ pub async fn all(
     account: i64,
 ) -> db::Result<Vec<QuotaUse>> {
     let limits = Limits::of(quotas, db, account).await?;
+    let mut using = Using::new(account);
     let mut all = Vec::with_capacity(Quota::ALL.len());
     for quota in Quota::ALL {
         all.push(QuotaUse {
             quota,
             limit: limits.get(quota),
-            used: used(db, account, quota).await?,
+            used: using.count(db, quota).await?,
         });
     }
     Ok(all)
@@ -47,11 +48,12 @@ pub async fn check(
     wanted: &[(Quota, i64)],
 ) -> ApiResult<()> {
     let limits = Limits::of(quotas, db, account).await?;
+    let mut using = Using::new(account);
     for &(quota, more) in wanted {
         let Some(limit) = limits.get(quota) else {
             continue;
         };
-        let used = used(db, account, quota).await?;
+        let used = using.count(db, quota).await?;
         if used.saturating_add(more) > limit {
             return Err(exceeded(quota, limit, used, more));
         }
@@ -98,19 +100,38 @@ impl<'q> Limits<'q> {
     }
 }
 
-async fn used(db: &mut AnyConnection, account: i64, quota: Quota) -> db::Result<i64> {
-    match quota {
-        Quota::Images => quota::images(db, account).await,
-        Quota::StoredBytes => quota::stored_bytes(db, account).await,
-        Quota::Uploads => quota::uploads(db, account).await,
-        Quota::Droplets | Quota::Vcpus | Quota::MemoryBytes => {
-            let sizes = quota::droplets(db, account).await?;
-            let each = sizes.iter().map(|(slug, count)| {
-                // A size that is no longer offered is counted, but what it took is not known.
-                let size = Size::find(slug);
-                count.saturating_mul(size.map_or(of_any_size(quota), |size| of_size(quota, size)))
-            });
-            Ok(each.fold(0, i64::saturating_add))
+/// What an account uses.
+struct Using {
+    account: i64,
+    /// Machines by the slug of their size, once they were counted: three quotas are about them.
+    droplets: Option<Vec<(String, i64)>>,
+}
+
+impl Using {
+    fn new(account: i64) -> Self {
+        Self {
+            account,
+            droplets: None,
+        }
+    }
+
+    async fn count(&mut self, db: &mut AnyConnection, quota: Quota) -> db::Result<i64> {
+        match quota {
+            Quota::Images => quota::images(db, self.account).await,
+            Quota::StoredBytes => quota::stored_bytes(db, self.account).await,
+            Quota::Uploads => quota::uploads(db, self.account).await,
+            Quota::Droplets | Quota::Vcpus | Quota::MemoryBytes => {
+                let sizes = match self.droplets.take() {
+                    Some(sizes) => sizes,
+                    None => quota::droplets(db, self.account).await?,
+                };
+                let all = self.droplets.insert(sizes).iter().map(|(slug, count)| {
+                    // A size that is no longer offered is counted, but what it took is not known.
+                    let each = Size::find(slug).map_or(of_any_size(quota), |s| of_size(quota, s));
+                    count.saturating_mul(each)
+                });
+                Ok(all.fold(0, i64::saturating_add))
+            }
         }
     }
 }

@@ -4,8 +4,6 @@
 //! Forward is no command: the service brings the schema up to date when it starts. Back has to be
 //! asked of the newer release, for only it knows how to undo what it did (`db/migrate.rs`).
 
-use anyhow::bail;
-
 use crate::config::Config;
 use crate::db::{Db, migrate};
 use crate::start::lock;
@@ -48,9 +46,6 @@ async fn read(db: &Db) -> anyhow::Result<Schema> {
 
 /// Connects to a database that is there already.
 async fn connect(config: &Config) -> anyhow::Result<Db> {
-    let path = config.data.join("abbild.db");
-    if config.database.is_none() && !path.exists() {
-        bail!("{} does not exist; start the service once", path.display());
-    }
+    config.expect_database()?;
     Db::connect(&config.database_url()).await
 }

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use abbild_api::{AccountOne, CreateToken, Login, SessionOne, TokenOne};
-use serde::Serialize;
 use serde_json::json;
 use ureq::SendBody;
 use ureq::http::header::SET_COOKIE;
@@ -67,7 +66,9 @@ fn by_password(client: &Client, email: &str) -> anyhow::Result<String> {
         email: email.to_owned(),
         password: secret(&format!("Password of {}", clean(email)))?,
     };
-    let response = match send(client, "POST", "/v2/session", None, &login) {
+    // No page of any site asks for it, and the service wants to be told so.
+    let by_nobody = ("sec-fetch-site", "none");
+    let response = match client.post_with("/v2/session", &[by_nobody], &login) {
         Ok(response) => response,
         Err(error) if error.status() == Some(401) => {
             return Err(Failure::new("address or password is wrong")
@@ -90,35 +91,11 @@ fn by_password(client: &Client, email: &str) -> anyhow::Result<String> {
         expires_in: None,
     };
     let path = "/v2/account/tokens";
-    let made = send(client, "POST", path, Some(&cookie), &new)?;
+    let headers = [by_nobody, ("cookie", cookie.as_str())];
+    let made = client.post_with(path, &headers, &new)?;
     let made = client::decode::<TokenOne>("POST", path, made)?;
-    send(client, "DELETE", "/v2/session", Some(&cookie), &())?;
+    client.run("DELETE", "/v2/session", &headers, SendBody::none())?;
     made.token
         .token
         .ok_or_else(|| client::Error::malformed(format!("POST {path}"), "it has no token").into())
-}
-
-/// Sends JSON with the cookie of a session. No page of any site asks for it, and the service wants
-/// to be told so.
-fn send(
-    client: &Client,
-    method: &str,
-    path: &str,
-    cookie: Option<&str>,
-    body: &impl Serialize,
-) -> client::Result<ureq::http::Response<ureq::Body>> {
-    let body = serde_json::to_vec(body)
-        .map_err(|error| client::Error::malformed(format!("{method} {path}"), error.to_string()))?;
-    let length = body.len().to_string();
-    let mut headers = vec![("sec-fetch-site", "none")];
-    headers.extend(cookie.map(|cookie| ("cookie", cookie)));
-    if method == "DELETE" {
-        return client.run(method, path, &headers, SendBody::none());
-    }
-    headers.extend([
-        ("content-type", "application/json"),
-        ("content-length", length.as_str()),
-    ]);
-    let mut body = body.as_slice();
-    client.run(method, path, &headers, SendBody::from_reader(&mut body))
 }

@@ -28,7 +28,7 @@ use crate::db::Tx;
 use crate::db::account::{self, AccountRow};
 use crate::db::session::SessionRow;
 use crate::db::token::{self, NewToken, TokenRow};
-use crate::db::user::{self, UserRow};
+use crate::db::user::{self, NewUser, UserRow};
 use crate::http::{ApiError, ApiResult};
 use crate::{Service, db};
 
@@ -222,6 +222,27 @@ pub async fn issue(tx: &mut Tx, new: &NewToken<'_>, origin: &Origin) -> db::Resu
     let event = Event::new("token.create").on("token", row.id);
     let origin = origin.clone().in_account(new.account);
     origin.record(tx, event.detail(new.name)).await?;
+    Ok(row)
+}
+
+/// Adds a user, and an entry to the audit log of their account, which ends with `how`. `None` when
+/// the address is taken.
+///
+/// # Errors
+/// Those of the database.
+pub async fn enrol(
+    tx: &mut Tx,
+    new: &NewUser<'_>,
+    origin: &Origin,
+    how: &str,
+) -> db::Result<Option<UserRow>> {
+    let row = user::insert(tx, new).await?;
+    if let Some(row) = &row {
+        let detail = format!("{} as {}{how}", new.email, new.role);
+        let event = Event::new("user.create").on("user", row.id).detail(detail);
+        let origin = origin.clone().in_account(new.account);
+        origin.record(tx, event).await?;
+    }
     Ok(row)
 }
 

@@ -13,18 +13,30 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata};
 use openidconnect::{
-    AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest,
-    HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
-    RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
+    AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet,
+    EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IssuerUrl, Nonce,
+    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError,
+    Scope, TokenResponse as _,
 };
 use reqwest::Client;
 
 use crate::config::OidcConfig;
 use crate::http::{ApiError, ApiResult};
+use crate::tls;
 
 /// The longest answer of a provider, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A client for which the provider's metadata name what it needs.
+type ProviderClient = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
 
 /// The configured provider.
 #[derive(Debug)]
@@ -70,17 +82,11 @@ impl Oidc {
         let Some(issuer) = &config.issuer else {
             return Ok(None);
         };
-        let mut builder = Client::builder()
+        let builder = Client::builder()
             .user_agent(concat!("Abbild/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE);
-        if let Some(path) = &config.ca_file {
-            let pem = std::fs::read(path)
-                .with_context(|| format!("`oidc.ca_file`: reading {}", path.display()))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
-                .with_context(|| format!("`oidc.ca_file`: {} is not PEM", path.display()))?;
-            builder = builder.tls_certs_merge(authorities);
-        }
+        let builder = tls::trust_also(builder, "oidc.ca_file", config.ca_file.as_deref())?;
         let secret = config.client_secret.as_ref();
         Ok(Some(Self {
             issuer: IssuerUrl::new(issuer.clone()).context("`oidc.issuer`")?,
@@ -97,12 +103,8 @@ impl Oidc {
     /// # Errors
     /// 503 when the provider cannot be asked.
     pub async fn begin(&self, redirect: &str) -> ApiResult<Begun> {
-        let metadata = self.discover().await?;
-        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(ApiError::internal)?;
+        let client = self.client(redirect).await?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let client =
-            CoreClient::from_provider_metadata(metadata, self.id.clone(), self.secret.clone())
-                .set_redirect_uri(redirect);
         let (url, state, nonce) = client
             .authorize_url(
                 CoreAuthenticationFlow::AuthorizationCode,
@@ -133,11 +135,7 @@ impl Oidc {
         nonce: String,
         verifier: String,
     ) -> ApiResult<Claimed> {
-        let metadata = self.discover().await?;
-        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(ApiError::internal)?;
-        let client =
-            CoreClient::from_provider_metadata(metadata, self.id.clone(), self.secret.clone())
-                .set_redirect_uri(redirect);
+        let client = self.client(redirect).await?;
         let http = |request: HttpRequest| send(self.http.clone(), request);
         let answer = client
             .exchange_code(AuthorizationCode::new(code))
@@ -175,11 +173,16 @@ impl Oidc {
         verified().map_err(not_proven)
     }
 
-    async fn discover(&self) -> ApiResult<CoreProviderMetadata> {
+    /// What speaks to the provider, for logins that end at `redirect`.
+    async fn client(&self, redirect: &str) -> ApiResult<ProviderClient> {
         let http = |request: HttpRequest| send(self.http.clone(), request);
-        CoreProviderMetadata::discover_async(self.issuer.clone(), &http)
+        let metadata = CoreProviderMetadata::discover_async(self.issuer.clone(), &http)
             .await
-            .map_err(|error| unreachable(error.into()))
+            .map_err(|error| unreachable(error.into()))?;
+        let redirect = RedirectUrl::new(redirect.to_owned()).map_err(ApiError::internal)?;
+        let (id, secret) = (self.id.clone(), self.secret.clone());
+        let client = CoreClient::from_provider_metadata(metadata, id, secret);
+        Ok(client.set_redirect_uri(redirect))
     }
 }
 

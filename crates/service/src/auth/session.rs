@@ -16,8 +16,9 @@ use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 
 use crate::Service;
+use crate::audit::{Event, Origin};
 use crate::db::session::{self, NewSession, SessionRow};
-use crate::db::user::UserRow;
+use crate::db::user::{self, UserRow};
 use crate::db::{Tx, now};
 use crate::http::{ApiError, ApiResult, BaseUrl};
 
@@ -53,7 +54,7 @@ impl Method {
     }
 }
 
-/// Begins a session. Returns it and the cookie for the browser.
+/// Begins a session, and records it. Returns it and the cookie for the browser.
 ///
 /// # Errors
 /// 500 when the system has no randomness to give, or the database fails.
@@ -63,6 +64,7 @@ pub async fn begin(
     user: &UserRow,
     method: Method,
     from: (IpAddr, &HeaderMap),
+    origin: Origin,
     BaseUrl(base): &BaseUrl,
 ) -> ApiResult<(SessionRow, Cookie<'static>)> {
     let secret = super::random()?;
@@ -86,6 +88,10 @@ pub async fn begin(
         },
     )
     .await?;
+    user::logged_in(tx, user.id).await?;
+    let event = Event::new("session.create").on("session", row.id);
+    let event = event.detail(method.word());
+    origin.by_user(user).record(tx, event).await?;
     Ok((row, cookie(base, secret, method.same_site())))
 }
 

@@ -364,6 +364,18 @@ impl Config {
         }
     }
 
+    /// Makes sure that there is a database, for those who must not make one.
+    ///
+    /// # Errors
+    /// When the service was never started with this configuration.
+    pub fn expect_database(&self) -> anyhow::Result<()> {
+        let path = self.data.join("abbild.db");
+        if self.database.is_none() && !path.exists() {
+            anyhow::bail!("{} does not exist; start the service once", path.display());
+        }
+        Ok(())
+    }
+
     /// What all processes on one database share.
     pub fn shared(&self) -> &Path {
         self.shared.as_deref().unwrap_or(&self.data)

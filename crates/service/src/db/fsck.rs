@@ -21,14 +21,23 @@ pub struct CopyRow {
     pub stored_bytes: Option<i64>,
 }
 
+/// The images that are available in a region, and more conditions and an order.
+macro_rules! copies {
+    ($rest:literal) => {
+        concat!(
+            "SELECT i.id, i.account_id, r.region, i.digest, i.stored_bytes \
+             FROM images i JOIN image_regions r ON r.image_id = i.id \
+             WHERE r.status = 'available' AND i.deleted_at IS NULL ",
+            $rest
+        )
+    };
+}
+
 /// Images that are available, by region.
 pub async fn copies(db: impl Executor<'_>) -> Result<BTreeMap<String, Vec<CopyRow>>> {
-    let rows: Vec<CopyRow> = sqlx::query_as(
-        "SELECT i.id, i.account_id, r.region, i.digest, i.stored_bytes \
-         FROM images i JOIN image_regions r ON r.image_id = i.id \
-         WHERE r.status = 'available' AND i.deleted_at IS NULL AND i.digest IS NOT NULL \
-         ORDER BY r.region, i.digest, i.id",
-    )
+    let rows: Vec<CopyRow> = sqlx::query_as(copies!(
+        "AND i.digest IS NOT NULL ORDER BY r.region, i.digest, i.id"
+    ))
     .fetch_all(db)
     .await?;
     let mut regions = BTreeMap::<String, Vec<CopyRow>>::new();
@@ -40,16 +49,11 @@ pub async fn copies(db: impl Executor<'_>) -> Result<BTreeMap<String, Vec<CopyRo
 
 /// The images that are available in `region` and have the canonical form `digest`.
 pub async fn copies_of(tx: &mut Tx, region: &str, digest: &str) -> Result<Vec<CopyRow>> {
-    sqlx::query_as(
-        "SELECT i.id, i.account_id, r.region, i.digest, i.stored_bytes \
-         FROM images i JOIN image_regions r ON r.image_id = i.id \
-         WHERE r.status = 'available' AND i.deleted_at IS NULL AND i.digest = $1 \
-         AND r.region = $2 ORDER BY i.id",
-    )
-    .bind(digest)
-    .bind(region)
-    .fetch_all(&mut **tx)
-    .await
+    sqlx::query_as(copies!("AND i.digest = $1 AND r.region = $2 ORDER BY i.id"))
+        .bind(digest)
+        .bind(region)
+        .fetch_all(&mut **tx)
+        .await
 }
 
 /// The machines in `region` whose disks lie on the canonical form `digest`.
@@ -95,9 +99,17 @@ pub async fn is_imported(db: &Pool, id: i64) -> Result<bool> {
 }
 
 /// Ids of uploads, and how many bytes of each are acknowledged and must be in its file.
-pub async fn uploads(db: impl Executor<'_>) -> Result<Vec<(String, i64)>> {
+pub async fn uploads(db: &Pool) -> Result<Vec<(String, i64)>> {
     sqlx::query_as("SELECT id, received_bytes FROM uploads WHERE failure IS NULL ORDER BY id")
         .fetch_all(db)
+        .await
+}
+
+/// The same of one upload; `None` when it is gone or failed.
+pub async fn acknowledged(tx: &mut Tx, id: &str) -> Result<Option<i64>> {
+    sqlx::query_scalar("SELECT received_bytes FROM uploads WHERE id = $1 AND failure IS NULL")
+        .bind(id)
+        .fetch_optional(&mut **tx)
         .await
 }
 

@@ -309,6 +309,12 @@ pub async fn fail(tx: &mut Tx, id: i64, reason: &str) -> Result<()> {
     Ok(())
 }
 
+/// Ends an import, and whatever else was still to be done for the image.
+pub async fn give_up(tx: &mut Tx, id: i64, reason: &str) -> Result<()> {
+    fail(tx, id, reason).await?;
+    super::action::fail_open(tx, "image", id, reason).await
+}
+
 /// Marks an image as removed by its owner. It is in no region from now on.
 pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
     sqlx::query(

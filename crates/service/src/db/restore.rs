@@ -2,13 +2,6 @@
 
 use super::{Result, Tx};
 
-/// Ids of all uploads.
-pub async fn uploads(tx: &mut Tx) -> Result<Vec<String>> {
-    sqlx::query_scalar("SELECT id FROM uploads ORDER BY id")
-        .fetch_all(&mut **tx)
-        .await
-}
-
 /// Machines that a host had, and their regions.
 pub async fn machines(tx: &mut Tx) -> Result<Vec<(i64, String)>> {
     sqlx::query_as("SELECT id, region FROM droplets WHERE on_host = 1 ORDER BY id")

@@ -209,7 +209,7 @@ pub async fn exists(db: &Pool, id: &str) -> Result<bool> {
 }
 
 /// Ids of all uploads.
-pub async fn all_ids(db: &Pool) -> Result<Vec<String>> {
+pub async fn all_ids(db: impl Executor<'_>) -> Result<Vec<String>> {
     sqlx::query_scalar("SELECT id FROM uploads")
         .fetch_all(db)
         .await

@@ -19,6 +19,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use super::config::FetchConfig;
 use super::fault::{Fault, Unreachable};
 use super::target::{self, Policy};
+use crate::tls;
 
 /// More redirections are a loop, or as good as one.
 const MAX_REDIRECTS: usize = 5;
@@ -64,13 +65,7 @@ impl Web {
                 policy: policy.clone(),
             }),
         };
-        if let Some(path) = &config.ca_file {
-            let pem = std::fs::read(path)
-                .with_context(|| format!("`fetch.ca_file`: reading {}", path.display()))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
-                .with_context(|| format!("`fetch.ca_file`: {} is not PEM", path.display()))?;
-            builder = builder.tls_certs_merge(authorities);
-        }
+        let builder = tls::trust_also(builder, "fetch.ca_file", config.ca_file.as_deref())?;
         Ok(Self {
             client: builder.build().context("preparing imports by URL")?,
             policy,

@@ -22,9 +22,9 @@ use super::session::admitted;
 use super::{ApiError, ApiResult, BaseUrl, checked_email};
 use crate::Service;
 use crate::audit::{Event, Origin};
+use crate::auth;
 use crate::auth::oidc::{Begun, Claimed, Oidc};
 use crate::auth::session::{self as cookies, Method};
-use crate::auth::{self};
 use crate::db::oidc::{self, LoginRow};
 use crate::db::user::{self, NewUser, UserRow};
 use crate::db::{Tx, account};
@@ -148,20 +148,9 @@ pub async fn end(
         return Err(stranger(&service, &origin, &claimed).await?);
     };
     admitted(&service, &user).await?;
-    let (row, session) = cookies::begin(
-        &service,
-        &mut tx,
-        &user,
-        Method::Oidc,
-        (address, &headers),
-        &base,
-    )
-    .await?;
-    user::logged_in(&mut tx, user.id).await?;
-    let event = Event::new("session.create")
-        .on("session", row.id)
-        .detail("oidc");
-    origin.by_user(&user).record(&mut tx, event).await?;
+    let (from, method) = ((address, &headers), Method::Oidc);
+    let (_, session) =
+        cookies::begin(&service, &mut tx, &user, method, from, origin, &base).await?;
     tx.commit().await?;
     let mut spent = cookie(&base, String::new());
     spent.make_removal();
@@ -269,14 +258,7 @@ async fn join(
         role: config.join_role,
         password: None,
     };
-    let user = user::insert(tx, &new).await?;
-    if let Some(user) = &user {
-        let event = Event::new("user.create").on("user", user.id);
-        let detail = format!("{email} as {}, by OpenID Connect", config.join_role);
-        let origin = origin.clone().in_account(account.id);
-        origin.record(tx, event.detail(detail)).await?;
-    }
-    Ok(user)
+    Ok(auth::enrol(tx, &new, origin, ", by OpenID Connect").await?)
 }
 
 /// 403, for somebody who proved who they are but is no user here.

@@ -93,37 +93,36 @@ pub async fn create(
     let found = user::by_email(service.db.read(), &email).await?;
     let phc = found.as_ref().and_then(|user| user.password.clone());
     let right = password::verify(request.password, phc).await?;
-    let Some(user) = found.filter(|_| right) else {
-        return Err(failed(&service, &origin, &email).await?);
+    let user = match found {
+        Some(user) if right => user,
+        found => return Err(failed(&service, origin, found.as_ref(), &email).await?),
     };
     let account = admitted(&service, &user).await?;
     let mut tx = service.db.write().await?;
     throttle::succeeded(&mut tx, &email, address).await?;
     let from = (address, &headers);
+    let method = Method::Password;
     let (row, cookie) =
-        cookies::begin(&service, &mut tx, &user, Method::Password, from, &base).await?;
-    user::logged_in(&mut tx, user.id).await?;
-    let event = Event::new("session.create").on("session", row.id);
-    let origin = origin.by_user(&user);
-    origin.record(&mut tx, event.detail("password")).await?;
+        cookies::begin(&service, &mut tx, &user, method, from, origin, &base).await?;
     tx.commit().await?;
     let body = one(&service, row, user, account).await?;
     Ok((StatusCode::CREATED, no_store(cookie), body).into_response())
 }
 
 /// Writes down a login that failed, in the log of the account that it was meant for.
-async fn failed(service: &Service, origin: &Origin, email: &str) -> ApiResult<ApiError> {
-    let user = user::by_email(service.db.read(), email).await?;
-    let event = Event::new("session.create").denied().detail(email);
-    let event = match &user {
-        Some(user) => event.on("user", user.id),
-        None => event,
-    };
+async fn failed(
+    service: &Service,
+    origin: Origin,
+    user: Option<&UserRow>,
+    email: &str,
+) -> ApiResult<ApiError> {
+    let mut event = Event::new("session.create").denied().detail(email);
     // Whoever it was, they did not prove to be this user.
-    let origin = match user {
-        Some(user) => origin.clone().anonymously().in_account(user.account_id),
-        None => origin.clone().anonymously(),
-    };
+    let mut origin = origin.anonymously();
+    if let Some(user) = user {
+        event = event.on("user", user.id);
+        origin = origin.in_account(user.account_id);
+    }
     origin.record_alone(service, event).await?;
     Ok(ApiError::unauthorized_because(
         "The e-mail address or the password is wrong.",

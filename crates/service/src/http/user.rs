@@ -11,7 +11,7 @@ use super::action::timestamp;
 use super::{ApiError, ApiResult, Body, Paging, PathId, checked_name};
 use crate::Service;
 use crate::audit::{Event, Origin};
-use crate::auth::{Caller, password};
+use crate::auth::{self, Caller, password};
 use crate::db::user::{self, NewUser, UserRow};
 use crate::db::{self, Tx, now, session, token};
 
@@ -101,12 +101,9 @@ pub async fn create(
         role: request.role,
         password: phc.as_deref(),
     };
-    let row = user::insert(&mut tx, &new)
+    let row = auth::enrol(&mut tx, &new, &origin, "")
         .await?
         .ok_or_else(|| ApiError::unprocessable(format!("`{email}` cannot be added again")))?;
-    let event = Event::new("user.create").on("user", row.id);
-    let detail = format!("{email} as {}", request.role);
-    origin.record(&mut tx, event.detail(detail)).await?;
     tx.commit().await?;
     let user = to_api(row)?;
     Ok((StatusCode::CREATED, Json(UserOne { user })))

@@ -36,7 +36,7 @@ impl Operator {
             rows: retention::expire(&self.db, &self.config, dry_run).await?,
             ..Garbage::default()
         };
-        let owner = format!("operator/{}", uuid::Uuid::new_v4());
+        let owner = Self::instance();
         for place in self.places()? {
             let images = match place.list(false).await {
                 Ok(images) => images,

@@ -45,16 +45,17 @@ impl Operator {
     /// # Errors
     /// When there is no database yet, or it cannot be reached.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let path = config.data.join("abbild.db");
-        if config.database.is_none() && !path.exists() {
-            bail!("{} does not exist; start the service once", path.display());
-        }
-        let name = std::env::var("USER").unwrap_or_default();
+        config.expect_database()?;
         Ok(Self {
             db: Db::open(&config.database_url()).await?,
-            origin: Origin::operator(&name),
+            origin: Origin::operator(),
             config: config.clone(),
         })
+    }
+
+    /// What names this process where it removes something from a store.
+    fn instance() -> String {
+        format!("operator/{}", uuid::Uuid::new_v4())
     }
 
     /// The account with the id, UUID or e-mail address `which`; the oldest without one.

@@ -131,8 +131,7 @@ impl Operator {
             if region::call_off(&mut tx, id, slug, &reason).await? {
                 // Its import was to happen there.
                 let row = image::get(&mut tx, id).await?;
-                image::fail(&mut tx, id, &reason).await?;
-                action::fail_open(&mut tx, "image", id, &reason).await?;
+                image::give_up(&mut tx, id, &reason).await?;
                 if let Some(id) = row.upload_id {
                     upload::delete(&mut tx, &id).await?;
                 }

@@ -1,10 +1,10 @@
 //! The stores of all regions, beside a service that may be using them, and how far long work in them
 //! is.
 
-use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use anyhow::bail;
 
@@ -101,6 +101,15 @@ pub(super) fn check_user(data: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What is in a directory; nothing if there is none.
+pub(super) fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 impl Operator {

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 
 use super::{Operator, plain};
 use crate::audit::Event;
-use crate::auth::password;
+use crate::auth::{self, password};
 use crate::db::user::{self, NewUser, UserRow};
 use crate::db::{self, Tx, Window, now, session};
 use crate::http::{checked_email, checked_name, user_to_api};
@@ -62,11 +62,9 @@ impl Operator {
             role: new.role,
             password: phc.as_deref(),
         };
-        let row = user::insert(&mut tx, &row)
+        let row = auth::enrol(&mut tx, &row, &self.origin, "")
             .await?
             .with_context(|| format!("there is a user `{email}` already"))?;
-        let event = Event::new("user.create").detail(format!("{email} as {}", new.role));
-        self.record(&mut tx, &row, event).await?;
         tx.commit().await?;
         Ok(user_to_api(row)?)
     }

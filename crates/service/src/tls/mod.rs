@@ -172,6 +172,25 @@ fn read(source: &Source) -> anyhow::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
+/// Has requests trust the authorities in `file`, PEM, beside the system's. `setting` names it.
+///
+/// # Errors
+/// When the file cannot be read, or is no PEM.
+pub fn trust_also(
+    builder: reqwest::ClientBuilder,
+    setting: &str,
+    file: Option<&Path>,
+) -> anyhow::Result<reqwest::ClientBuilder> {
+    let Some(path) = file else {
+        return Ok(builder);
+    };
+    let pem =
+        std::fs::read(path).with_context(|| format!("`{setting}`: reading {}", path.display()))?;
+    let authorities = reqwest::Certificate::from_pem_bundle(&pem)
+        .with_context(|| format!("`{setting}`: {} is not PEM", path.display()))?;
+    Ok(builder.tls_certs_merge(authorities))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,17 +1,8 @@
 //! Regions as operators see them, and one that is given up.
 
-use abbild_service::Config;
-use abbild_service::operator::Operator;
 use serde_json::json;
 
-use crate::service::{Service, raw_disk, wait_for};
-
-fn operate<T>(config: &Config, work: impl AsyncFnOnce(&Operator) -> T) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let operator = Operator::open(config).await.unwrap();
-        work(&operator).await
-    })
-}
+use crate::service::{Service, operate, raw_disk, wait_for};
 
 #[test]
 fn a_region_that_left_the_configuration_is_given_up() {

@@ -6,7 +6,7 @@ use abbild_service::operator::backup::{BackupReport, Restored, restore};
 use abbild_service::operator::fsck::Options;
 use serde_json::json;
 
-use crate::service::{Service, raw_disk, wait_for};
+use crate::service::{Service, block_on, raw_disk, wait_for};
 
 fn backup(service: &Service, directory: &std::path::Path, images: bool) -> BackupReport {
     service.operate(async |operator| {
@@ -17,22 +17,7 @@ fn backup(service: &Service, directory: &std::path::Path, images: bool) -> Backu
 
 fn put_back(service: &Service, directory: &std::path::Path) -> Result<Restored, String> {
     let config = service.config();
-    let restored = restore(&config, directory, &|_| {});
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime
-        .block_on(restored)
-        .map_err(|error| format!("{error:#}"))
-}
-
-fn execute(service: &Service, text: &str) {
-    let (url, text) = (service.database_url(), text.to_owned());
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        sqlx::any::install_default_drivers();
-        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-        let text = sqlx::AssertSqlSafe(text);
-        sqlx::raw_sql(text).execute(&pool).await.unwrap();
-        pool.close().await;
-    });
+    block_on(restore(&config, directory, &|_| {})).map_err(|error| format!("{error:#}"))
 }
 
 /// A service that was never started.
@@ -40,7 +25,7 @@ fn nothing_yet() -> Service {
     let mut service = Service::start();
     service.stop();
     if service.database_url().starts_with("postgres") {
-        execute(&service, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+        service.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
     }
     fs::remove_dir_all(service.data()).unwrap();
     service
@@ -69,9 +54,7 @@ fn a_service_goes_on_from_a_backup() {
     let upload = service.upload(4000);
     let request = json!({"name": "waiting", "upload": upload, "region": "hal1"});
     assert_eq!(service.call("POST", "/v2/images", &request).status(), 202);
-    execute(
-        &service,
-        &format!(
+    service.execute(&format!(
             "INSERT INTO droplets (account_id, name, region, size, image_id, digest, address, \
              ssh_port, ssh_keys, tags, created_at, status, on_host, node) VALUES (1, 'web', 'hal1', \
              's-1vcpu-1gb', {kept}, 'none', '127.99.0.2', 22, '[]', '[]', 0, 'active', 1, 'n')"
@@ -91,10 +74,7 @@ fn a_service_goes_on_from_a_backup() {
 
     other.token.clone_from(&service.token);
     other.resume();
-    execute(
-        &other,
-        "UPDATE droplets SET digest = (SELECT digest FROM images WHERE name = 'kept')",
-    );
+    other.execute("UPDATE droplets SET digest = (SELECT digest FROM images WHERE name = 'kept')");
     let deep = Options {
         deep: true,
         repair: false,

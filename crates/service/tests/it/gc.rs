@@ -3,7 +3,7 @@
 use abbild_service::operator::Garbage;
 use serde_json::{Value, json};
 
-use crate::service::{Service, raw_disk};
+use crate::service::{Service, operate, raw_disk};
 
 const DAY: i64 = 86_400;
 
@@ -11,27 +11,9 @@ fn gc(service: &Service, dry_run: bool) -> Garbage {
     service.operate(async |operator| operator.gc(dry_run).await.unwrap())
 }
 
-fn execute(service: &Service, text: &str) {
-    let (url, text) = (service.database_url(), text.to_owned());
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        sqlx::any::install_default_drivers();
-        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-        let text = sqlx::AssertSqlSafe(text);
-        sqlx::raw_sql(text).execute(&pool).await.unwrap();
-        pool.close().await;
-    });
-}
-
 fn count(service: &Service, table: &str) -> i64 {
-    let url = service.database_url();
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        sqlx::any::install_default_drivers();
-        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-        let text = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
-        let count = sqlx::query_scalar(text).fetch_one(&pool).await.unwrap();
-        pool.close().await;
-        count
-    })
+    let text = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+    service.with_database(async |pool| sqlx::query_scalar(text).fetch_one(pool).await.unwrap())
 }
 
 /// Everything happened `days` earlier than it did.
@@ -43,10 +25,9 @@ fn pass(service: &Service, days: i64) {
         ("droplets", ["created_at", "deleted_at"]),
     ] {
         for column in columns {
-            execute(
-                service,
-                &format!("UPDATE {table} SET {column} = {column} - {seconds}"),
-            );
+            service.execute(&format!(
+                "UPDATE {table} SET {column} = {column} - {seconds}"
+            ));
         }
     }
 }
@@ -70,17 +51,14 @@ fn what_is_old_goes_and_what_is_referred_to_stays() {
     let used = service.import("used", "hal1", &raw_disk(2, b"used"));
     // A machine that was deleted, of an image that failed later and of one that was deleted.
     for (name, image) in [("m1", &failed), ("m2", &deleted)] {
-        execute(
-            &service,
-            &format!(
-                "INSERT INTO droplets (account_id, name, region, size, image_id, digest, address, \
+        service.execute(&format!(
+            "INSERT INTO droplets (account_id, name, region, size, image_id, digest, address, \
                  ssh_port, ssh_keys, tags, created_at, status, on_host, deleted_at) \
                  VALUES (1, '{name}', 'hal1', 's-1vcpu-1gb', {}, 'none', '{name}', 22, '[]', \
                  '[]', 0, 'off', 0, {})",
-                image["id"],
-                jiff::Timestamp::now().as_second()
-            ),
-        );
+            image["id"],
+            jiff::Timestamp::now().as_second()
+        ));
     }
     assert_eq!(gc(&service, false).rows, Default::default());
 
@@ -94,18 +72,15 @@ fn what_is_old_goes_and_what_is_referred_to_stays() {
     assert_eq!(count(&service, "images"), 4);
 
     // Now a machine that is alive refers to `used`, and an action that runs to `kept`.
-    execute(
-        &service,
-        &format!(
-            "UPDATE droplets SET deleted_at = NULL, image_id = {} WHERE name = 'm1'; \
+    service.execute(&format!(
+        "UPDATE droplets SET deleted_at = NULL, image_id = {} WHERE name = 'm1'; \
              UPDATE images SET stage = 'failed' WHERE name = 'used'; \
              UPDATE images SET deleted_at = 1, stage = 'deleted' WHERE name = 'kept'; \
              DELETE FROM image_regions WHERE image_id = {}; \
              UPDATE actions SET status = 'in-progress', ready = 0, completed_at = NULL \
              WHERE resource_id = {}",
-            used["id"], kept["id"], kept["id"]
-        ),
-    );
+        used["id"], kept["id"], kept["id"]
+    ));
     pass(&service, 91);
     let removed = gc(&service, false).rows;
     assert_eq!((removed.droplets, removed.failed_images), (1, 0));
@@ -126,9 +101,8 @@ fn nothing_goes_that_is_kept_for_ever() {
     pass(&service, 4000);
     let mut config = service.config();
     config.retention = toml::from_str("failed_image_days = 0\naction_days = 0").unwrap();
-    let rows = tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let operator = abbild_service::operator::Operator::open(&config).await;
-        operator.unwrap().gc(false).await.unwrap().rows
+    let rows = operate(&config, async |operator| {
+        operator.gc(false).await.unwrap().rows
     });
     assert_eq!(rows, Default::default());
     assert_eq!(names(&service), ["failed"]);

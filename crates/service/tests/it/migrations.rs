@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use abbild_service::{Schema, schema, schema_back};
 use serde_json::{Value, json};
-use sqlx::{AnyPool, AssertSqlSafe, Column, Row};
+use sqlx::{AssertSqlSafe, Column, Row};
 
-use crate::service::Service;
+use crate::service::{Service, block_on};
 
 const SQLITE: &str = include_str!("../data/release-5862e94.sqlite.sql");
 const POSTGRES: &str = include_str!("../data/release-5862e94.postgres.sql");
@@ -98,8 +98,7 @@ fn the_schema_is_left_alone_when_it_cannot_be_changed() {
     service.stop();
 
     // As a later release would leave it.
-    execute(
-        &service,
+    service.execute(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
          SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     );
@@ -111,10 +110,7 @@ fn the_schema_is_left_alone_when_it_cannot_be_changed() {
         error.contains("schema version 9999") && error.contains(&expected),
         "{error}"
     );
-    execute(
-        &service,
-        "DELETE FROM _sqlx_migrations WHERE version = 9999",
-    );
+    service.execute("DELETE FROM _sqlx_migrations WHERE version = 9999");
 }
 
 #[test]
@@ -149,15 +145,15 @@ fn of_earlier_release() -> Service {
             let _ = std::fs::remove_file(service.data().join(format!("abbild.db{suffix}")));
         }
         std::fs::File::create(service.data().join("abbild.db")).unwrap();
-        execute(&service, SQLITE);
+        service.execute(SQLITE);
     } else {
-        execute(&service, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
-        execute(&service, POSTGRES);
+        service.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+        service.execute(POSTGRES);
     }
     // Otherwise they would be old enough to be removed.
     let now = jiff::Timestamp::now().as_second();
     let recent = format!("UPDATE uploads SET updated_at = {now}");
-    execute(&service, &recent);
+    service.execute(&recent);
     service
 }
 
@@ -196,7 +192,7 @@ fn assert_images(seen: &BTreeMap<&str, Value>) {
 type Rows = BTreeMap<&'static str, Vec<BTreeMap<String, Option<String>>>>;
 
 fn rows(service: &Service) -> Rows {
-    with_pool(service, async |pool| {
+    service.with_database(async |pool| {
         let mut tables = Rows::new();
         for table in TABLES {
             let all = format!("SELECT * FROM {table}");
@@ -264,32 +260,9 @@ fn structure(service: &Service) -> Vec<String> {
          FROM information_schema.triggers \
          ORDER BY name"
     };
-    with_pool(service, async |pool| {
-        sqlx::query_scalar(text).fetch_all(pool).await.unwrap()
-    })
-}
-
-fn execute(service: &Service, text: &str) {
-    with_pool(service, async |pool| {
-        let text = AssertSqlSafe(text.to_owned());
-        sqlx::raw_sql(text).execute(pool).await.unwrap();
-    });
-}
-
-fn with_pool<T>(service: &Service, work: impl AsyncFnOnce(&AnyPool) -> T) -> T {
-    block_on(async {
-        sqlx::any::install_default_drivers();
-        let pool = AnyPool::connect(&service.database_url()).await.unwrap();
-        let result = work(&pool).await;
-        pool.close().await;
-        result
-    })
+    service.with_database(async |pool| sqlx::query_scalar(text).fetch_all(pool).await.unwrap())
 }
 
 fn run(work: impl Future<Output = anyhow::Result<Schema>>) -> Schema {
     block_on(work).unwrap()
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(work)
 }

@@ -103,7 +103,7 @@ fn what_another_process_removes_is_waited_for() {
     let digest = image["abbild"]["digest"].as_str().unwrap();
     let digest = digest.strip_prefix("sha256:").unwrap().to_owned();
     let until = jiff::Timestamp::now().as_second() + 3;
-    begin_removal(&service.database_url(), "nbg1", &digest, until);
+    begin_removal(&service, "nbg1", &digest, until);
 
     let request = json!({"type": "transfer", "region": "nbg1"});
     let path = format!("/v2/images/{}/actions", image["id"]);
@@ -116,16 +116,13 @@ fn what_another_process_removes_is_waited_for() {
 }
 
 /// As a process that was killed while it removed an image.
-fn begin_removal(database: &str, region: &str, digest: &str, until: i64) {
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        sqlx::any::install_default_drivers();
-        let pool = sqlx::AnyPool::connect(database).await.unwrap();
+fn begin_removal(service: &Service, region: &str, digest: &str, until: i64) {
+    service.with_database(async |pool| {
         let insert = sqlx::query(
             "INSERT INTO removals (region, digest, lease_owner, lease_until) \
              VALUES ($1, $2, 'another/process', $3)",
         );
         let insert = insert.bind(region).bind(digest).bind(until);
-        insert.execute(&pool).await.unwrap();
-        pool.close().await;
+        insert.execute(pool).await.unwrap();
     });
 }

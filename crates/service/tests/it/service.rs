@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use abbild_service::operator::Operator;
 use abbild_service::{Addresses, Config};
 use serde_json::{Value, json};
+use sqlx::{AnyPool, AssertSqlSafe};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use ureq::Agent;
@@ -173,11 +174,7 @@ impl Service {
 
     /// What an operator does on its machine.
     pub fn operate<T>(&self, work: impl AsyncFnOnce(&Operator) -> T) -> T {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let operator = Operator::open(&self.config()).await.unwrap();
-            work(&operator).await
-        })
+        operate(&self.config(), work)
     }
 
     pub fn data(&self) -> PathBuf {
@@ -320,16 +317,29 @@ impl Service {
 
     /// Bytes that the database counts for all uploads.
     pub fn received(&self) -> i64 {
-        let url = self.database_url();
-        tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let sum = "SELECT CAST(COALESCE(SUM(received_bytes), 0) AS BIGINT) FROM uploads";
+        self.with_database(async |pool| {
+            let sum = sqlx::query_scalar(sum).fetch_one(pool).await;
+            sum.unwrap()
+        })
+    }
+
+    /// Changes the database behind the service's back.
+    pub fn execute(&self, text: &str) {
+        self.with_database(async |pool| {
+            let text = AssertSqlSafe(text.to_owned());
+            sqlx::raw_sql(text).execute(pool).await.unwrap();
+        });
+    }
+
+    /// Works on the database beside the service.
+    pub fn with_database<T>(&self, work: impl AsyncFnOnce(&AnyPool) -> T) -> T {
+        block_on(async {
             sqlx::any::install_default_drivers();
-            let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-            let sum = sqlx::query_scalar(
-                "SELECT CAST(COALESCE(SUM(received_bytes), 0) AS BIGINT) FROM uploads",
-            );
-            let sum = sum.fetch_one(&pool).await.unwrap();
+            let pool = AnyPool::connect(&self.database_url()).await.unwrap();
+            let result = work(&pool).await;
             pool.close().await;
-            sum
+            result
         })
     }
 
@@ -361,7 +371,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 /// Makes an empty database on a PostgreSQL server, and returns its URL.
 fn create_database(server: &str) -> String {
-    use sqlx::{AssertSqlSafe, Connection};
+    use sqlx::Connection;
     let name = format!("test_{:032x}", rand::random::<u128>());
     let url = |database: &str| {
         let (host, query) = server.split_once('?').unwrap();
@@ -388,6 +398,19 @@ impl Drop for Service {
             }
         }
     }
+}
+
+/// What an operator does with a configuration.
+pub fn operate<T>(config: &Config, work: impl AsyncFnOnce(&Operator) -> T) -> T {
+    block_on(async {
+        let operator = Operator::open(config).await.unwrap();
+        work(&operator).await
+    })
+}
+
+/// Waits for what is no request.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
 }
 
 /// Every answer is an answer, redirections too.

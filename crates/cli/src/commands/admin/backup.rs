@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use abbild_service::operator::backup;
 
 use super::desk::{Desk, reporter};
-use super::fsck::counted;
 use crate::args::{AdminBackupArgs, AdminRestoreArgs};
 use crate::commands::serve;
 use crate::failure::FAILED;
-use crate::print::{clean, fields, size};
+use crate::print::{clean, counted, fields, size};
 use crate::session::Session;
 
 /// Makes a backup.

@@ -8,7 +8,7 @@ use abbild_service::operator::fsck::{Options, Problem, Report, State};
 use super::desk::{Desk, reporter};
 use crate::args::AdminFsckArgs;
 use crate::failure::{FAILED, Failure, UNREADABLE};
-use crate::print::{clean, size};
+use crate::print::{clean, counted, size};
 use crate::session::Session;
 
 /// Checks, and repairs if that is wanted.
@@ -95,12 +95,5 @@ fn ids(what: &str, ids: &[i64]) -> String {
         [] => String::new(),
         [one] => format!(", {what} {one}"),
         [_, ..] => format!(", {what}s {}", words.join(" ")),
-    }
-}
-
-pub(super) fn counted(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
     }
 }

@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use abbild_service::operator::RegionState;
 
 use super::desk::Desk;
-use super::fsck::counted;
 use crate::args::AdminRegionCommand;
-use crate::print::{Table, clean, size};
+use crate::print::{Table, clean, counted, size};
 use crate::session::Session;
 
 /// `abbild admin region …`

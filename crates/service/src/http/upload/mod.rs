@@ -119,7 +119,7 @@ async fn give_up(service: &Service, id: &str, reason: &str) -> db::Result<bool> 
         if image.stage()? != Stage::Receiving {
             return Ok(false);
         }
-        fail_image(&mut tx, image.id, reason).await?;
+        image::give_up(&mut tx, image.id, reason).await?;
     }
     let ids = upload::delete(&mut tx, id).await?;
     tx.commit().await?;
@@ -144,17 +144,12 @@ async fn refuse(
         if let Some(report) = report {
             crate::import::keep_report(&mut tx, image.id, report).await?;
         }
-        fail_image(&mut tx, image.id, reason).await?;
+        image::give_up(&mut tx, image.id, reason).await?;
     }
     upload::fail(&mut tx, id, reason).await?;
     tx.commit().await?;
     service.uploads.remove_file(id)?;
     Ok(())
-}
-
-async fn fail_image(tx: &mut db::Tx, image: i64, reason: &str) -> db::Result<()> {
-    image::fail(tx, image, reason).await?;
-    db::action::fail_open(tx, "image", image, reason).await
 }
 
 /// An upload of the account.

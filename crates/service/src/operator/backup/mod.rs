@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use abbild_convert::{Control, sha256_file};
 use anyhow::{Context as _, bail};
@@ -31,7 +31,7 @@ use sqlx::AnyPool;
 use tempfile::NamedTempFile;
 
 use super::Operator;
-use super::stores::Progress;
+use super::stores::{Progress, entries};
 use crate::audit::Event;
 use crate::db::fsck::{self, CopyRow};
 use crate::db::{Backend, from_sql_size, sqlite_snapshot_url};
@@ -283,27 +283,19 @@ fn read_manifest(directory: &Path) -> anyhow::Result<Manifest> {
 
 /// Removes what only an earlier backup needed.
 fn tidy(directory: &Path, manifest: &Manifest) -> anyhow::Result<()> {
-    for path in files(directory)? {
+    for path in entries(directory)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if is_database(&name) && *name != manifest.database {
             fs::remove_file(&path)?;
         }
     }
-    for path in files(&directory.join("images"))? {
+    for path in entries(&directory.join("images"))? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         if !manifest.images.iter().any(|image| image.digest == *name) {
             fs::remove_file(&path)?;
         }
     }
     Ok(())
-}
-
-fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    match fs::read_dir(directory) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
 }
 
 /// The SHA-256 of a file.

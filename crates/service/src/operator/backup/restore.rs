@@ -80,9 +80,7 @@ pub async fn restore(
     let mut tx = db.write().await?;
     settle(config, &mut tx, &mut restored).await?;
     let event = Event::new("restore").detail(format!("from {}", manifest.made_at));
-    Origin::operator(&std::env::var("USER").unwrap_or_default())
-        .record(&mut tx, event)
-        .await?;
+    Origin::operator().record(&mut tx, event).await?;
     tx.commit().await?;
     db.read().close().await;
     target.finish()?;
@@ -229,10 +227,9 @@ async fn images(
 
 /// Ends what the backup has rows of and nothing else: uploads, and machines without a disk.
 async fn settle(config: &Config, tx: &mut Tx, restored: &mut Restored) -> anyhow::Result<()> {
-    for upload in restore::uploads(tx).await? {
+    for upload in db::upload::all_ids(&mut **tx).await? {
         if let Some(image) = image::by_upload(tx, &upload).await? {
-            image::fail(tx, image.id, UPLOAD).await?;
-            db::action::fail_open(tx, "image", image.id, UPLOAD).await?;
+            image::give_up(tx, image.id, UPLOAD).await?;
         }
         db::upload::delete(tx, &upload).await?;
         restored.uploads += 1;

@@ -164,7 +164,7 @@ impl Operator {
             options,
             progress,
             places: self.places()?,
-            owner: format!("operator/{}", uuid::Uuid::new_v4()),
+            owner: Self::instance(),
             report: Report {
                 deep: options.deep,
                 ..Report::default()

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use super::{Kind, Problem, Repair, Run};
 use crate::db::{fsck, image, upload};
+use crate::operator::stores::entries;
 use crate::removal;
 use crate::vm::qemu;
 
@@ -207,15 +208,6 @@ impl Suspect {
             path,
             bytes,
         }
-    }
-}
-
-/// What is in a directory; nothing if there is none.
-fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    match fs::read_dir(directory) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
     }
 }
 

@@ -15,14 +15,14 @@ impl Run<'_> {
     pub(super) async fn uploads(&mut self) -> anyhow::Result<()> {
         let directory = self.operator.uploads();
         let rows = fsck::uploads(self.operator.db.read()).await?;
-        let short = |(id, received): &(String, i64)| {
+        let short = |id: &str, received| {
             let length = length(&directory.join(id));
-            length.map(|length| length < from_sql_size(*received))
+            length.map(|length| length < from_sql_size(received))
         };
         let mut suspects = Vec::new();
-        for row in rows {
-            if short(&row)? {
-                suspects.push(row.0);
+        for (id, received) in rows {
+            if short(&id, received)? {
+                suspects.push(id);
             }
         }
         if !suspects.is_empty() {
@@ -31,18 +31,17 @@ impl Run<'_> {
         }
         for id in suspects {
             let mut tx = self.operator.db.write().await?;
-            let rows = fsck::uploads(&mut *tx).await?;
-            let Some(row) = rows.into_iter().find(|(other, _)| *other == id) else {
+            let Some(received) = fsck::acknowledged(&mut tx, &id).await? else {
                 continue;
             };
-            if !short(&row)? {
+            if !short(&id, received)? {
                 continue;
             }
             let path = directory.join(&id);
             let mut problem = Problem::new(Kind::ShortUpload, None, path.display().to_string());
             let found = length(&path)?;
             problem.bytes = Some(found);
-            problem.detail = format!("{} bytes were acknowledged, {found} are there", row.1);
+            problem.detail = format!("{received} bytes were acknowledged, {found} are there");
             problem.outcome = "a repair fails it, so that it is sent again".into();
             let image = image::by_upload(&mut tx, &id).await?.map(|image| image.id);
             problem.images.extend(image);
@@ -59,8 +58,7 @@ impl Run<'_> {
 async fn fail(mut tx: db::Tx, id: &str, image: Option<i64>, path: &Path) -> anyhow::Result<Repair> {
     upload::fail(&mut tx, id, REASON).await?;
     if let Some(image) = image {
-        image::fail(&mut tx, image, REASON).await?;
-        db::action::fail_open(&mut tx, "image", image, REASON).await?;
+        image::give_up(&mut tx, image, REASON).await?;
     }
     tx.commit().await?;
     match fs::remove_file(path) {
