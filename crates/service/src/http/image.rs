@@ -178,9 +178,20 @@ pub async fn create(
 ) -> ApiResult<(StatusCode, Json<ImageOne>)> {
     let wanted = Wanted::of(&service, &request)?;
     let source = Source::of(&service, &request)?;
-    let mut tx = service.db.write().await?;
-    let (row, fetched) = wanted.insert(&service, &mut tx, account.id, source).await?;
-    tx.commit().await?;
+    let file = source.new_file().map(str::to_owned);
+    let made = async {
+        let mut tx = service.db.write().await?;
+        let made = wanted.insert(&service, &mut tx, account.id, source).await?;
+        tx.commit().await?;
+        ApiResult::Ok(made)
+    };
+    let made = made.await;
+    if made.is_err()
+        && let Some(id) = file
+    {
+        super::upload::forget_file(&service, &id).await;
+    }
+    let (row, fetched) = made?;
     service.announce(if fetched { "fetch" } else { "image" });
     let image = image_view::one(&service, row, lang).await?;
     Ok((StatusCode::ACCEPTED, Json(ImageOne { image })))

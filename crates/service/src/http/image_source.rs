@@ -79,12 +79,20 @@ impl<'r> Source<'r> {
             .parse(url)
             .map_err(ApiError::unprocessable)?;
         let id = uuid::Uuid::new_v4().to_string();
-        // The file comes first: a file without a row is removed at the next start.
+        // The file comes first, so that no row is ever without one.
         service
             .uploads
             .create_file(&id)
             .map_err(|e| ApiError::writing(&e))?;
         Ok(Self::Url(url, id))
+    }
+
+    /// The upload whose file was made for this source, and that has no row yet.
+    pub fn new_file(&self) -> Option<&str> {
+        match self {
+            Self::Url(_, id) => Some(id),
+            Self::Upload(_) | Self::Known(_) => None,
+        }
     }
 
     /// Finds or makes the upload.

@@ -43,6 +43,15 @@ fn images_are_counted_unless_they_failed() {
         "{message}"
     );
     assert_eq!(used(&service, "images"), (json!(1), json!(1)));
+    let url = json!({"name": "one", "url": "http://192.0.2.1/x", "region": "hal1"});
+    let files = || {
+        std::fs::read_dir(service.data().join("uploads"))
+            .unwrap()
+            .count()
+    };
+    let before = files();
+    assert_eq!(service.call("POST", "/v2/images", &url).status(), 422);
+    assert_eq!(files(), before, "nothing is left of what was refused");
 
     allow(&service, Quota::Images, Some(Limit(Some(2))));
     assert_eq!(image(&service).0, 202);

@@ -108,6 +108,16 @@ pub async fn expire(service: &Service) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Removes the file of an upload whose row could not be made. Where that cannot be told or done now,
+/// the file is removed later, as any that no row knows.
+pub async fn forget_file(service: &Service, id: &str) {
+    if matches!(upload::exists(service.db.read(), id).await, Ok(false))
+        && let Err(error) = service.uploads.remove_file(id)
+    {
+        tracing::warn!(%error, "removing the file of an upload failed");
+    }
+}
+
 /// Ends an upload, and with `reason` the image that waits for it. Returns false while it is being
 /// written or imported.
 async fn give_up(service: &Service, id: &str, reason: &str) -> db::Result<bool> {
