@@ -107,7 +107,8 @@ async fn bridge(mut socket: WebSocket, mut serial: UnixStream, mut session: Sess
 #[into_params(parameter_in = Query)]
 pub struct Tail {
     /// Bytes from the end; everything, up to a bound, when absent.
-    tail: Option<u64>,
+    #[param(minimum = 0)]
+    tail: Option<i64>,
 }
 
 /// Shows what the console printed
@@ -128,7 +129,11 @@ pub async fn log(
     Query(tail): Query<Tail>,
 ) -> ApiResult<Response> {
     let row = find(&service, account.id, id).await?;
-    let bytes = tail.tail.unwrap_or(MAX_LOG_BYTES).min(MAX_LOG_BYTES);
+    let bytes = match tail.tail.map(u64::try_from) {
+        None => MAX_LOG_BYTES,
+        Some(Ok(bytes)) => bytes.min(MAX_LOG_BYTES),
+        Some(Err(_)) => return Err(ApiError::bad_request("`tail` must not be negative")),
+    };
     let region = service.region(&row.region)?;
     let log = region
         .hypervisor

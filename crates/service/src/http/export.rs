@@ -33,6 +33,7 @@ use utoipa::IntoParams;
 
 use super::extract::Parameters;
 use super::image::live;
+use super::openapi::Binary;
 use super::{ApiError, ApiResult, PathId, conditional};
 use crate::Service;
 use crate::auth::Caller;
@@ -125,10 +126,11 @@ impl Content {
     tag = "Images",
     params(PathId, Wanted),
     responses(
-        (status = 200, description = "The file", content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 206, description = "The part of it that `Range` names", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 200, description = "The file", content_type = "application/octet-stream", body = inline(Binary)),
+        (status = 206, description = "The part of it that `Range` names", content_type = "application/octet-stream", body = inline(Binary)),
         (status = 304, description = "`If-None-Match` names this very file"),
         (status = 409, description = "The image is not available yet"),
+        (status = 422, description = "There is no such `format`, or it has no compression"),
         (status = 416, description = "`Range` begins behind the end"),
     ),
 )]

@@ -25,7 +25,7 @@ pub const MAX_PER_PAGE: i64 = 200;
 /// The highest page that may be asked for.
 pub const MAX_PAGE: i64 = u32::MAX as i64;
 
-/// A JSON body, whatever its content type says.
+/// A JSON object as body, whatever its content type says.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
@@ -41,6 +41,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 }
                 _ => ApiError::bad_request(e.body_text()),
             })?;
+        // serde would take the members of a structure from a list as well.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(ApiError::unprocessable("the body must be a JSON object"));
+        }
         match Json::from_bytes(&bytes) {
             Ok(Json(value)) => Ok(Self(value)),
             Err(JsonRejection::JsonDataError(e)) => Err(ApiError::unprocessable(e.body_text())),

@@ -40,9 +40,12 @@ use crate::{Service, quota, removal};
         ("private" = Option<String>, Query, description = "Changes nothing: all images are private"),
         ("name" = Option<String>, Query, description = "Only those with exactly this name"),
         ("tag_name" = Option<String>, Query, description = "Only those with this tag"),
-        ("digest" = Option<String>, Query, description = "Only those that are available and have this content: `sha256:HEX` of the canonical image, or of the file that the image was made from if its `checksum` was given (*ours*)"),
+        ("digest" = Option<String>, Query, pattern = "^sha256:[0-9a-fA-F]{64}$", description = "Only those that are available and have this content: `sha256:HEX` of the canonical image, or of the file that the image was made from if its `checksum` was given (*ours*)"),
     ),
-    responses((status = 200, description = "A page of images", body = ImageList)),
+    responses(
+        (status = 200, description = "A page of images", body = ImageList),
+        (status = 422, description = "`digest` is none"),
+    ),
 )]
 pub async fn list(
     State(service): State<Arc<Service>>,

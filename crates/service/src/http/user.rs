@@ -219,7 +219,10 @@ async fn keep_an_owner(tx: &mut Tx, account: i64, user: i64) -> ApiResult<()> {
     path = "/v2/account/users/{id}",
     tag = "Users",
     params(PathId),
-    responses((status = 204, description = "They are removed")),
+    responses(
+        (status = 204, description = "They are removed"),
+        (status = 422, description = "They are the last owner"),
+    ),
 )]
 pub async fn delete(
     State(service): State<Arc<Service>>,

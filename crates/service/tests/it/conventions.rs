@@ -285,3 +285,13 @@ fn a_distribution_comes_back_as_it_was_sent_or_as_unknown() {
         assert_eq!(body(&answer)["image"]["distribution"], kept);
     }
 }
+
+#[test]
+fn a_list_is_no_object() {
+    let service = Service::start();
+    for content in [json!([]), json!([null, null]), json!(["web"])] {
+        let answer = service.call("POST", "/v2/tags", &content);
+        assert_eq!(answer.status(), 422, "{}", answer.body());
+        assert!(answer.body().contains("JSON object"), "{}", answer.body());
+    }
+}

@@ -197,7 +197,7 @@ pub fn too_large(max: u64, length: u64) -> ApiError {
     tag = "Uploads",
     params(
         ("id" = String, Path, description = "The upload's identifier, or the name that it was given by `PUT`"),
-        ("tus-resumable" = String, Header, description = "The version of the protocol: `1.0.0`"),
+        ("tus-resumable" = Option<String>, Header, description = "The version of the protocol: `1.0.0`; needed unless the upload was begun by `PUT`"),
     ),
     responses(
         (
@@ -411,7 +411,7 @@ fn terms(headers: &HeaderMap) -> ApiResult<Terms> {
     tag = "Uploads",
     params(
         ("id" = String, Path, description = "The upload's identifier, or the name that it was given by `PUT`"),
-        ("tus-resumable" = String, Header, description = "The version of the protocol: `1.0.0`"),
+        ("tus-resumable" = Option<String>, Header, description = "The version of the protocol: `1.0.0`; needed unless the upload was begun by `PUT`"),
     ),
     responses(
         (status = 204, description = "It is gone"),
@@ -455,7 +455,7 @@ pub async fn delete(
     params(
         ("id" = String, Path, description = "The upload's identifier"),
         ("tus-resumable" = String, Header, description = "The version of the protocol: `1.0.0`"),
-        ("x-http-method-override" = String, Header, description = "`PATCH`, `DELETE` or `HEAD`"),
+        ("x-http-method-override" = String, Header, pattern = "^(PATCH|DELETE|HEAD)$", description = "`PATCH`, `DELETE` or `HEAD`"),
         ("upload-offset" = Option<u64>, Header, description = "As for `PATCH`"),
         ("upload-length" = Option<u64>, Header, description = "As for `PATCH`"),
         ("upload-checksum" = Option<String>, Header, description = "As for `PATCH`"),
