@@ -12,8 +12,8 @@
 //! whether the image is there, or stores it.
 //!
 //! A process that dies between the steps leaves a row, which counts until its lease has run out
-//! (of a directory: until the process is started again), and perhaps an object that is found again
-//! by [`sweep`]. The lease is longer than the removal may take, so that no request of a removal is on
+//! (of a directory: until the process is started again), and perhaps an object; then any process
+//! removes both ([`take_up`]). The lease is longer than the removal may take, so that no request of a removal is on
 //! its way when somebody else stores the same image.
 
 use std::sync::Arc;
@@ -65,9 +65,25 @@ pub async fn sweep(service: &Service) {
             tracing::error!(region.slug, %error, "removing copies of images failed");
         }
     }
-    if let Err(error) = db::removal::forget_lost(service.db.read()).await {
-        tracing::error!(%error, "forgetting lost removals failed");
+}
+
+/// Ends what a process that is gone, or a store that was away, left half removed.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn take_up(service: &Service) -> db::Result<()> {
+    let time = db::now();
+    let lost = db::removal::lost(service.db.read(), time).await?;
+    if lost.is_empty() {
+        return Ok(());
     }
+    for (slug, digest) in lost {
+        if let Some(region) = service.regions.iter().find(|region| region.slug == slug) {
+            try_remove(service, region, &digest).await;
+        }
+    }
+    // Needed again, or of a region that is no longer configured.
+    db::removal::forget_lost(service.db.read(), time).await
 }
 
 async fn try_remove(service: &Service, region: &Region, digest: &str) {
@@ -101,6 +117,10 @@ pub async fn remove(
         return Ok(false);
     }
     tx.commit().await?;
+    if Instant::now() >= deadline {
+        // The process was stopped for so long that somebody else may store the image by now.
+        bail!("the removal began too late");
+    }
     timeout_at(deadline, store.remove(digest))
         .await
         .context("the store did not answer in time")??;

@@ -247,6 +247,9 @@ async fn take_up(service: Arc<Service>) {
         if let Err(error) = http::upload::resume_all(&service).await {
             tracing::error!(%error, "looking for interrupted uploads failed");
         }
+        if let Err(error) = removal::take_up(&service).await {
+            tracing::error!(%error, "looking for interrupted removals failed");
+        }
         tokio::time::sleep(TAKE_UP).await;
     }
 }

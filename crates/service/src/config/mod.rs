@@ -330,12 +330,34 @@ impl Config {
                 "`database` must be a URL that begins with `sqlite:` or `postgres:`".to_owned()
             });
         }
+        if self.shared.is_some() {
+            self.check_shared(&mut issues);
+        }
         self.tls.check(&mut issues);
         self.oidc.check(&mut issues);
         self.fetch.check(&mut issues);
         self.check_regions(&mut issues);
         self.vm.check(&mut issues);
         issues.0
+    }
+
+    /// What one process keeps on its own host, another does not find.
+    fn check_shared(&self, issues: &mut Issues) {
+        let backend = self
+            .database
+            .as_ref()
+            .and_then(|url| Backend::of(url.expose()));
+        issues.require(backend == Some(Backend::Postgres), "shared", || {
+            "`shared` is for several processes, which need a PostgreSQL `database`".to_owned()
+        });
+        for (index, region) in self.regions.iter().enumerate() {
+            issues.require(region.s3.is_some(), format!("regions.{index}.slug"), || {
+                format!(
+                    "with `shared`, images must be where all processes find them; keep those of `{}` in a bucket (`[regions.s3]`)",
+                    region.slug
+                )
+            });
+        }
     }
 
     fn check_regions(&self, issues: &mut Issues) {

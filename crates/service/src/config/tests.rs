@@ -242,3 +242,19 @@ fn the_command_line_overrides_the_environment() {
     sources.arguments = vec![("--listen", "listen", "127.0.0.1:3".to_owned())];
     assert_eq!(sources.load().unwrap().config.listen.port(), 3);
 }
+
+#[test]
+fn what_several_processes_share_is_shared_by_all_of_it() {
+    let mistakes = parse("shared = '/mnt/abbild'").unwrap_err();
+    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+    assert!(mistakes[0].contains("PostgreSQL"), "{mistakes:?}");
+    assert!(
+        mistakes[1].contains("those of `hal1` in a bucket"),
+        "{mistakes:?}"
+    );
+    let one = "shared = '/mnt/abbild'\ndatabase = 'postgres://db/abbild'\n[[regions]]\nslug = 'a'\n\
+               name = 'A'\n[regions.s3]\nendpoint = 'http://127.0.0.1:1'\nbucket = 'b'\n\
+               access_key_id = 'k'\nsecret_access_key = 's'\n";
+    let config = parse(one).unwrap();
+    assert_eq!(config.shared(), Path::new("/mnt/abbild"));
+}

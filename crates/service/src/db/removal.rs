@@ -62,10 +62,18 @@ pub async fn release(tx: &mut Tx, region: &str, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// Forgets removals that were never ended; what they left is found by listing the store.
-pub async fn forget_lost(db: &Pool) -> Result<()> {
+/// Region and digest of the removals that should have ended before `time`.
+pub async fn lost(db: &Pool, time: i64) -> Result<Vec<(String, String)>> {
+    sqlx::query_as("SELECT region, digest FROM removals WHERE lease_until < $1")
+        .bind(time)
+        .fetch_all(db)
+        .await
+}
+
+/// Forgets those of them that nobody has begun again.
+pub async fn forget_lost(db: &Pool, time: i64) -> Result<()> {
     sqlx::query("DELETE FROM removals WHERE lease_until < $1")
-        .bind(now())
+        .bind(time)
         .execute(db)
         .await?;
     Ok(())

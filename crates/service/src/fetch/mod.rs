@@ -42,6 +42,7 @@ use crate::Service;
 use crate::db::action::ActionRow;
 use crate::db::from_sql_size;
 use crate::jobs::JobContext;
+use crate::uploads::Writing;
 use answer::Answer;
 pub use config::FetchConfig;
 use fault::Fault;
@@ -82,17 +83,9 @@ async fn fetch(
     action: &ActionRow,
     context: &JobContext,
 ) -> Result<(), Fault> {
+    let _writing = lock(&Job::find(service, action, context).await?).await?;
+    // Only now nobody else moves it.
     let mut job = Job::find(service, action, context).await?;
-    // The file has one writer, as that of any upload.
-    let _writing = service
-        .uploads
-        .take_over(&job.row.upload_id)
-        .await
-        .unwrap_or_else(|error| {
-            tracing::error!(action.id, %error, "locking an upload failed; the fetch is tried again");
-            None
-        })
-        .ok_or(Fault::Lost)?;
     let url = Url::parse(&job.row.url)
         .map_err(|_| Fault::Final("the URL that was kept is none".to_owned()))?;
     let mut patience = Patience::new(&service.config.fetch, &job);
@@ -111,6 +104,26 @@ async fn fetch(
                     job.row.validator = None;
                 }
                 pause(&job, patience.next(&job, fault)?).await?;
+            }
+        }
+    }
+}
+
+/// The file has one writer, as that of any upload. A process that was stopped while it fetched, and
+/// whose lease has run out, keeps it until it goes on or is killed.
+async fn lock(job: &Job) -> Result<Writing, Fault> {
+    let uploads = &job.service.uploads;
+    loop {
+        let claimed = tokio::select! {
+            claimed = uploads.take_over(&job.row.upload_id) => claimed,
+            () = job.cancelled() => return Err(Fault::Lost),
+        };
+        match claimed {
+            Ok(Some(writing)) => return Ok(writing),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(job.action, %error, "locking an upload failed");
+                pause(job, FIRST_PAUSE).await?;
             }
         }
     }

@@ -7,17 +7,17 @@ use crate::service::{Service, body, raw_disk, wait_for};
 
 /// An event: its number, name and data.
 #[derive(Debug)]
-struct Event {
+pub struct Event {
     id: i64,
     name: String,
-    data: Value,
+    pub data: Value,
 }
 
 /// The events of a stream, as they come.
-struct Stream(Box<dyn Iterator<Item = String>>);
+pub struct Stream(Box<dyn Iterator<Item = String>>);
 
 impl Stream {
-    fn open(service: &Service, query: &str, headers: &[(&str, &str)]) -> Self {
+    pub fn open(service: &Service, query: &str, headers: &[(&str, &str)]) -> Self {
         let mut stream = Self(Box::new(
             service.lines(&format!("/v2/events{query}"), headers),
         ));
@@ -26,7 +26,7 @@ impl Stream {
     }
 
     /// The next event that satisfies `wanted`.
-    fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
         self.find(|event| wanted(event)).expect("the stream ended")
     }
 }

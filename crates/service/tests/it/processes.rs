@@ -6,6 +6,7 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
+use crate::events::Stream;
 use crate::service::{Service, body, raw_disk, wait_for};
 
 fn two() -> Option<(Service, Service)> {
@@ -94,6 +95,29 @@ fn starting_takes_nothing_from_another_process() {
     let answer = second.send("DELETE", &format!("/v2/uploads/{upload}"), &headers, b"");
     assert_eq!(answer.status(), 204);
     first.nothing_left();
+}
+
+#[test]
+fn events_tell_what_another_process_changes() {
+    let Some((first, second)) = two() else { return };
+    let mut stream = Stream::open(&first, "?types=image", &[]);
+    let image = second.import("n", "hal1", &raw_disk(4, b"seen elsewhere"));
+    let end = stream.until(|event| event.data["image"]["status"] == "available");
+    assert_eq!(end.data["image"]["id"], image["id"]);
+}
+
+#[test]
+fn a_removal_that_was_interrupted_is_ended_by_others() {
+    let service = Service::start();
+    let digest = "ab".repeat(32);
+    let image = service.import("n", "hal1", &raw_disk(4, b"a neighbour"));
+    let neighbour = service.objects("hal1").pop().unwrap();
+    let left = neighbour.with_file_name(format!("{digest}.qcow2"));
+    std::fs::copy(&neighbour, &left).unwrap();
+    begin_removal(&service.database_url(), "hal1", &digest, 1);
+    wait_for(|| (!left.exists()).then_some(()));
+    assert_eq!(service.ended(image["id"].as_i64().unwrap()), image);
+    assert_eq!(service.stored("hal1"), 1);
 }
 
 #[test]
