@@ -47,6 +47,7 @@ KILLS ?= 300
 test-crash: ## Kill the service hundreds of times and prove that nothing is lost
 	@scripts/setup test
 	cargo build --release --locked -p abbild
+	cargo build --locked --workspace --example s3
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/crash/run $(KILLS)
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild scripts/with-postgres tests/crash/run $(KILLS)
 

@@ -1,5 +1,6 @@
 """What must be true when everything has come to rest."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -10,29 +11,34 @@ from abbild import wait_for
 from customer import REGIONS, Api, Broken, Customer, disk
 
 
-def check(service, seconds=600):
-    """Waits for the last job, starts the service anew, and looks at everything."""
-    api = Api(service)
+def check(services, store, seconds=600):
+    """Waits for the last job, starts the service anew, and looks at everything. Processes that are
+    down, because they were killed for good, must not be needed for the last job."""
+    api = Api(*(service for service in services if service.is_up()))
     wait_for("the last job to end", lambda: not open_actions(api), seconds, interval=0.5)
     # What was left by a process that was killed goes with the first sweep.
-    service.stop()
-    service.start()
+    for service in services:
+        service.stop()
+        service.start()
+    api = Api(*services)
     check_actions(api)
     wanted = check_images(api)
-    give_up_uploads(api, service)
+    give_up_uploads(api, services[0])
     for region in REGIONS:
-        directory = service.data / "regions" / region
         wait_for(
             f"{region} to hold what is referred to: {sorted(wanted[region])}",
-            lambda: stored(directory) == wanted[region],
-            60,
+            lambda: {path.stem for path in store.images(region)} == wanted[region],
+            store.removal_seconds,
         )
-        for path in (directory / "images").iterdir():
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-            if found != path.stem:
-                raise Broken(f"{path} has the digest {found}")
-    wait_for("staging to be empty", lambda: not leftovers(service), 60)
-    check_content(service)
+        for path in store.images(region):
+            check_digest(path)
+        for service in services:
+            for path in (service.data / "regions" / region / "images").iterdir():
+                # A copy of what is in a bucket may be removed at any moment.
+                with contextlib.suppress(FileNotFoundError):
+                    check_digest(path)
+    wait_for("staging to be empty", lambda: not leftovers(services), 60)
+    check_content(store)
 
 
 def open_actions(api):
@@ -72,19 +78,24 @@ def give_up_uploads(api, service):
         api.sure("DELETE", f"/v2/uploads/{path.name}", {"Tus-Resumable": "1.0.0"})
 
 
-def stored(directory):
-    return {path.stem for path in (directory / "images").iterdir()}
+def check_digest(path):
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != path.stem:
+        raise Broken(f"{path} has the digest {found}")
 
 
-def leftovers(service):
-    places = [service.data / "uploads", service.data / "staging"]
-    places += [service.data / "regions" / region / "incoming" for region in REGIONS]
+def leftovers(services):
+    """Uploads, their locks, and files of imports. All processes share the uploads of the first."""
+    places = [services[0].data / "uploads", services[0].data / "locks"]
+    for service in services:
+        places.append(service.data / "staging")
+        places += [service.data / "regions" / region / "incoming" for region in REGIONS]
     return [path for place in places for path in place.iterdir()]
 
 
-def check_content(service):
+def check_content(store):
     """The digest of each canonical image stands for the disk that was sent."""
-    images = {p.stem: p for r in REGIONS for p in (service.data / "regions" / r / "images").iterdir()}
+    images = {path.stem: path for region in REGIONS for path in store.images(region)}
     for number, digest in Customer.digests.items():
         path = images.get(digest.removeprefix("sha256:"))
         if path is None:

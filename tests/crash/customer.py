@@ -33,16 +33,17 @@ def disk(number):
 
 
 class Api:
-    """Requests to a service that may be away."""
+    """Requests to a service that may be away, each to any of its processes."""
 
-    def __init__(self, service):
-        self.service = service
+    def __init__(self, *services):
+        self.services = services
 
     def once(self, method, path, headers=None, body=None):
         """One attempt. OSError and HTTPException mean that nobody knows what became of it."""
-        connection = http.client.HTTPConnection(urlsplit(self.service.url).netloc, timeout=60)
+        service = random.choice(self.services)
+        connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=60)
         try:
-            headers = {"Authorization": f"Bearer {self.service.token}", **(headers or {})}
+            headers = {"Authorization": f"Bearer {service.token}", **(headers or {})}
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
@@ -85,9 +86,9 @@ class Customer(threading.Thread):
     # By number of the disk: the digest that its canonical image must have.
     digests = {}
 
-    def __init__(self, service, seed, stop, source):
+    def __init__(self, services, seed, stop, source):
         super().__init__(daemon=True)
-        self.api = Api(service)
+        self.api = Api(*services)
         self.random = random.Random(seed)
         self.halt = stop
         self.source = source

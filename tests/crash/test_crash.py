@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -16,12 +17,19 @@ import source
 from abbild import BINARY, Service
 from customer import Customer
 from proxy import Proxy
+from store import Buckets, Directories
 
+# Beginnings of the names of tests; all if empty.
+TESTS = os.environ.get("ABBILD_CRASH_TESTS", "").split()
 KILLS = int(os.environ.get("ABBILD_CRASH_KILLS", "10"))
 SEED = int(os.environ.get("ABBILD_CRASH_SEED") or random.randrange(1 << 32))
 # Faults that take longer than a crash.
 FAULTS = max(3, KILLS // 10)
 CUSTOMERS = 5
+# From so many kills on, a run takes the time to wait for leases to run out.
+LONG = 50
+# As in crates/service/src/db/action.rs.
+LEASE_SECONDS = 30
 
 # The guest that tries KVM outlives a service that is killed, and there would soon be hundreds.
 os.environ["ABBILD__VM__KVM"] = "false"
@@ -41,6 +49,7 @@ root-filesystem = "note"
 cloud-init = "note"
 datasource-order = "note"
 sshd = "note"
+{regions}
 """
 
 
@@ -62,21 +71,37 @@ class CrashTest(unittest.TestCase):
             raise AssertionError(f"{BINARY} is missing; `cargo build -p abbild` makes it")
         self.base = Path(tempfile.mkdtemp(prefix="abbild-crash-"))
         self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+        name = self._testMethodName.removeprefix("test_")
+        if TESTS and not name.startswith(tuple(TESTS)):
+            self.skipTest("not asked for")
         self.database = new_database()
+        if self.database:
+            self.buckets = Buckets()
+            self.addCleanup(self.buckets.stop)
         self.begin(self.database)
         self.random = random.Random(SEED)
         Customer.digests = {}
 
     def begin(self, database):
-        setting = f'database = "{database}"' if database else ""
-        self.service = Service(self.base, SETTINGS.format(database=setting))
-        self.addCleanup(self.service.stop)
+        self.service = self.new_process(self.base, database)
+        self.services = [self.service]
+        self.store = self.buckets if database else Directories(self.service)
+
+    def new_process(self, base, database, **options):
+        top = [f'database = "{database}"'] if database else []
+        if shared := options.pop("shared", None):
+            top.append(f'shared = "{shared}"')
+        regions = self.buckets.settings if database else ""
+        settings = SETTINGS.format(database="\n".join(top), regions=regions)
+        service = Service(base, settings, **options)
+        self.addCleanup(service.stop)
+        return service
 
     def start_customers(self):
         self.halt = threading.Event()
         url = source.serve()
         self.customers = [
-            Customer(self.service, SEED + number, self.halt, url) for number in range(CUSTOMERS)
+            Customer(self.services, SEED + number, self.halt, url) for number in range(CUSTOMERS)
         ]
         for customer in self.customers:
             customer.start()
@@ -98,8 +123,8 @@ class CrashTest(unittest.TestCase):
 
     def told(self):
         """For whoever has to find out what happened."""
-        log = self.service.log.read_text().splitlines()[-40:]
-        return "\n".join([f"ABBILD_CRASH_SEED={SEED}", *log])
+        logs = [service.log.read_text().splitlines()[-40:] for service in self.services]
+        return "\n".join([f"ABBILD_CRASH_SEED={SEED}", *(line for log in logs for line in log)])
 
     def test_killed_at_random_moments(self):
         self.service.start()
@@ -154,9 +179,63 @@ class CrashTest(unittest.TestCase):
             proxy.mend()
         self.finish()
 
+    def test_two_processes(self):
+        """Either is killed, at any moment, or stops for a while; what it leaves, the other ends."""
+        if not self.database:
+            self.skipTest("SQLite takes one process")
+        self.service.start()
+        base = self.base / "second"
+        base.mkdir()
+        shared, token = self.service.data, self.service.token
+        second = self.new_process(base, self.database, shared=shared, token=token)
+        second.start()
+        self.services.append(second)
+        self.start_customers()
+        for _ in range(KILLS):
+            time.sleep(self.random.choice((0.05, 0.3, 1, 3)) * self.random.random())
+            victim = self.random.choice(self.services)
+            if self.random.random() < 0.2:
+                victim.process.send_signal(signal.SIGSTOP)
+                time.sleep(3 * self.random.random())
+                victim.process.send_signal(signal.SIGCONT)
+                continue
+            victim.kill()
+            time.sleep(self.random.choice((0, 1, 4)) * self.random.random())
+            victim.start()
+            if any(customer.failure for customer in self.customers):
+                break
+        if KILLS >= LONG:
+            self.stop_beyond_leases()
+        # For good: the customers, and the last job, find the other.
+        self.random.choice(self.services).kill()
+        self.finish()
+
+    def stop_beyond_leases(self):
+        """A process that others take to be dead, and whose jobs they end, goes on."""
+        victim = self.random.choice(self.services)
+        victim.process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(LEASE_SECONDS + 15)
+        finally:
+            victim.process.send_signal(signal.SIGCONT)
+        time.sleep(5)
+
+    def test_store_away(self):
+        """The S3 server fails every request for a while, or answers none."""
+        if not self.database:
+            self.skipTest("with SQLite, images are in directories")
+        self.service.start()
+        self.start_customers()
+        for number in range(FAULTS):
+            time.sleep(3 * self.random.random())
+            self.buckets.mood(("erring", "stalling")[number % 2])
+            time.sleep(6 * self.random.random())
+            self.buckets.mood("well")
+        self.finish()
+
     def finish(self):
         self.stop_customers()
-        checker.check(self.service)
+        checker.check(self.services, self.store)
         done = {}
         for customer in self.customers:
             for what, count in customer.done.items():

@@ -95,7 +95,7 @@ def qemu_processes(directory):
 class Service:
     """`abbild serve` with its own data directory; it can be killed and started again."""
 
-    def __init__(self, base, settings=""):
+    def __init__(self, base, settings="", token=None):
         self.data = base / "data"
         self.port = free_port()
         self.config = base / "abbild.toml"
@@ -107,7 +107,7 @@ class Service:
         )
         self.log = base / "service.log"
         self.process = None
-        self.token = None
+        self.token = token
         self.startup_seconds = None
 
     @property
@@ -142,9 +142,13 @@ class Service:
         self.process.wait()
         self.process.stdout.close()
 
+    def is_up(self):
+        """Whether the process was started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
     def stop(self):
         """As an operator would."""
-        if self.process and self.process.poll() is None:
+        if self.is_up():
             self.process.terminate()
             self.process.wait(timeout=30)
             self.process.stdout.close()

@@ -114,7 +114,7 @@ fn a_removal_that_was_interrupted_is_ended_by_others() {
     let neighbour = service.objects("hal1").pop().unwrap();
     let left = neighbour.with_file_name(format!("{digest}.qcow2"));
     std::fs::copy(&neighbour, &left).unwrap();
-    begin_removal(&service.database_url(), "hal1", &digest, 1);
+    begin_removal(&service, "hal1", &digest, 1);
     wait_for(|| (!left.exists()).then_some(()));
     assert_eq!(service.ended(image["id"].as_i64().unwrap()), image);
     assert_eq!(service.stored("hal1"), 1);

@@ -80,14 +80,18 @@ impl S3 {
         }
     }
 
-    /// How a region keeps its images here; impatiently, so that tests see failures.
+    /// How a region keeps its images here.
     pub fn settings(&self, bucket: &str) -> S3Config {
-        let text = format!(
+        toml::from_str(&self.text(bucket)).unwrap()
+    }
+
+    /// As TOML; impatient, so that tests see failures.
+    pub fn text(&self, bucket: &str) -> String {
+        format!(
             "endpoint = '{}'\nbucket = '{bucket}'\naccess_key_id = '{KEY}'\n\
              secret_access_key = '{SECRET}'\nrequest_seconds = 3\npatience_seconds = 5\n",
             self.endpoint
-        );
-        toml::from_str(&text).unwrap()
+        )
     }
 
     pub fn set_mood(&self, mood: Mood) {
