@@ -269,16 +269,3 @@ pub struct CreateDroplet {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vpc_uuid: Option<String>,
 }
-
-/// Body of `POST /v2/droplets/{id}/actions`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(
-    feature = "openapi",
-    schema(example = json!({"type": "power_on"}))
-)]
-pub struct DropletAction {
-    /// For example `power_on`.
-    #[serde(rename = "type")]
-    pub kind: String,
-}

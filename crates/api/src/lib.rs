@@ -12,6 +12,7 @@
 mod action;
 mod audit;
 mod droplet;
+mod droplet_action;
 mod error;
 mod image;
 mod key;
@@ -29,10 +30,10 @@ mod user;
 pub use action::{Action, ActionExtra, ActionList, ActionOne, ActionStatus, ActionsOfMany};
 pub use audit::{AuditActor, AuditEntry, AuditList};
 pub use droplet::{
-    CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction, Droplet, DropletAction,
-    DropletExtra, DropletList, DropletOne, DropletStatus, Kernel, NetworkV4, NetworkV6, Networks,
-    SerialConsole,
+    CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction, Droplet, DropletExtra,
+    DropletList, DropletOne, DropletStatus, Kernel, NetworkV4, NetworkV6, Networks, SerialConsole,
 };
+pub use droplet_action::DropletAction;
 pub use error::{ErrorBody, ErrorId};
 pub use image::{
     CreateImage, Image, ImageAction, ImageExtra, ImageList, ImageOne, ImageStatus, RegionCopy,

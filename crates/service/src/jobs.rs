@@ -225,9 +225,8 @@ async fn dispatch(
         ("image", "create") => import::run(service, action, job).await,
         ("image", "transfer") => region::transfer(service, action, job).await,
         ("droplet", "create") => machine::create(service, action).await,
-        ("droplet", "power_on") => machine::power_on(service, action).await,
-        ("droplet", "power_off") => machine::power_off(service, action).await,
         ("droplet", "destroy") => machine::destroy(service, action).await,
+        ("droplet", _) => machine::act(service, action).await,
         (resource, kind) => bail!(Final::new(format!(
             "no worker knows how to {kind} an {resource}"
         ))),

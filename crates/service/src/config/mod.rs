@@ -198,6 +198,8 @@ pub struct VmConfig {
     pub qemu: PathBuf,
     /// Whether KVM may be used where a trial shows that it works.
     pub kvm: bool,
+    /// How long a guest that is asked to shut down may take, before its machine is ended.
+    pub shutdown_grace_seconds: u32,
 }
 
 impl Default for Config {
@@ -274,6 +276,7 @@ impl Default for VmConfig {
             addresses: 4096,
             qemu: PathBuf::from("qemu-system-x86_64"),
             kvm: true,
+            shutdown_grace_seconds: 60,
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use abbild_api::ActionStatus;
+use abbild_api::{ActionStatus, DropletAction};
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, sql_size};
+use super::{
+    Executor, Pool, Result, Tx, Window, from_json, from_word, now, placeholders, sql_size, to_json,
+};
 
 /// Seconds for which a worker holds a job before it must renew.
 pub const LEASE_SECONDS: i64 = 30;
@@ -23,6 +25,7 @@ pub struct ActionRow {
     pub resource_type: String,
     pub resource_id: i64,
     pub region: Option<String>,
+    parameters: Option<String>,
     status: String,
     pub reason: Option<String>,
     pub started_at: i64,
@@ -44,6 +47,15 @@ impl ActionRow {
         from_word(&self.status)
     }
 
+    /// What it was asked for with, of an action that a droplet was asked for.
+    pub fn of_droplet(&self) -> Result<DropletAction> {
+        match &self.parameters {
+            Some(parameters) => from_json(parameters),
+            // Of a release that knew no parameters.
+            None => from_json(&to_json(&HashMap::from([("type", &self.kind)]))),
+        }
+    }
+
     /// Whether its next step is to fetch the bytes of its image.
     pub fn is_fetch(&self) -> bool {
         self.ready == FETCH_WORKER
@@ -63,6 +75,8 @@ pub struct NewAction<'a> {
     pub resource: i64,
     /// Where.
     pub region: Option<&'a str>,
+    /// What else it was asked for with, as JSON.
+    pub parameters: Option<&'a str>,
     /// Whether a worker may begin at once.
     pub ready: bool,
 }
@@ -183,7 +197,8 @@ pub async fn last(
 pub async fn insert(tx: &mut Tx, new: &NewAction<'_>) -> Result<ActionRow> {
     sqlx::query_as(
         "INSERT INTO actions (account_id, kind, resource_type, resource_id, region, status, \
-         started_at, ready) VALUES ($1, $2, $3, $4, $5, 'in-progress', $6, $7) RETURNING *",
+         started_at, parameters, ready) VALUES ($1, $2, $3, $4, $5, 'in-progress', $6, $7, $8) \
+         RETURNING *",
     )
     .bind(new.account)
     .bind(new.kind)
@@ -191,6 +206,7 @@ pub async fn insert(tx: &mut Tx, new: &NewAction<'_>) -> Result<ActionRow> {
     .bind(new.resource)
     .bind(new.region)
     .bind(now())
+    .bind(new.parameters)
     .bind(i64::from(new.ready))
     .fetch_one(&mut **tx)
     .await

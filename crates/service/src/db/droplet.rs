@@ -216,6 +216,16 @@ pub async fn set_status(
     Ok(())
 }
 
+/// Gives a machine another name.
+pub async fn set_name(tx: &mut Tx, id: i64, name: &str) -> Result<()> {
+    sqlx::query("UPDATE droplets SET name = $1 WHERE id = $2")
+        .bind(name)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 /// Notes that a running machine was found off, unless an action has moved it meanwhile.
 pub async fn found_off(tx: &mut Tx, id: i64, reason: Option<&str>) -> Result<()> {
     sqlx::query(

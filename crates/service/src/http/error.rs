@@ -155,6 +155,12 @@ impl ApiError {
         )
     }
 
+    /// The same error, which says in front what it is about.
+    pub fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// The sentence for people.
     pub fn message(&self) -> &str {
         &self.message

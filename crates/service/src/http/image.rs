@@ -295,6 +295,7 @@ async fn insert_actions(
             resource_type: "image",
             resource: image,
             region: Some(region),
+            parameters: None,
             ready: ready && index == 0,
         };
         db::action::insert(tx, &new).await?;
@@ -475,6 +476,7 @@ async fn convert(tx: &mut Tx, row: &ImageRow) -> ApiResult<ActionRow> {
         resource_type: "image",
         resource: row.id,
         region: None,
+        parameters: None,
         ready: false,
     };
     let action = db::action::insert(tx, &new).await?;
@@ -515,6 +517,7 @@ async fn transfer(
         resource_type: "image",
         resource: row.id,
         region: Some(region),
+        parameters: None,
         ready: row.stage()? == Stage::Available,
     };
     let action = db::action::insert(tx, &new).await?;

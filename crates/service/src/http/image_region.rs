@@ -126,6 +126,7 @@ async fn record(tx: &mut Tx, row: &ImageRow, slug: &str) -> ApiResult<()> {
         resource_type: "image",
         resource: row.id,
         region: Some(slug),
+        parameters: None,
         ready: false,
     };
     let action = db::action::insert(tx, &new).await?;

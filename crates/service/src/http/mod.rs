@@ -127,12 +127,12 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(action::of_image_one))
         .routes(routes!(
             droplet::list,
-            droplet::create,
+            droplet::create::create,
             droplet::delete_tagged
         ))
-        .routes(routes!(droplet::act_tagged))
+        .routes(routes!(droplet::act::act_tagged))
         .routes(routes!(droplet::show, droplet::delete))
-        .routes(routes!(action::of_droplet, droplet::act))
+        .routes(routes!(action::of_droplet, droplet::act::act))
         .routes(routes!(action::of_droplet_one))
         .routes(routes!(console::attach))
         .routes(routes!(console::log))

@@ -298,7 +298,7 @@ pub async fn destroy_retry(
         .ok_or_else(ApiError::not_found)?;
     let last = action::last(&mut *tx, "droplet", id, "destroy").await?;
     if last.is_some_and(|action| action.reason.is_some()) {
-        super::droplet::insert_action(&mut tx, &row, "destroy").await?;
+        super::droplet::act::insert(&mut tx, &row, "destroy", None).await?;
     }
     tx.commit().await?;
     service.announce("droplet");

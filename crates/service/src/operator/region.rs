@@ -148,6 +148,7 @@ impl Operator {
                 resource_type: "image",
                 resource: id,
                 region: Some(slug),
+                parameters: None,
                 ready: false,
             };
             let trace = action::insert(&mut tx, &new).await?;

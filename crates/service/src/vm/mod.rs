@@ -133,6 +133,14 @@ pub trait Hypervisor: Send + Sync {
     /// Ends the machine at once, as if the power cord were pulled.
     fn stop(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
 
+    /// Asks the guest to shut down, as by its power button (ACPI). It may take its time, or not
+    /// react at all. A machine that is off is [`VmError::NotRunning`].
+    fn press_power_button(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
+
+    /// Makes the config drive anew, with the same identity. The machine has it from its next start
+    /// on; nothing else of `spec` changes.
+    fn configure(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;
+
     /// What the machine is doing now.
     fn status(&self, id: VmId) -> impl Future<Output = Result<VmStatus, VmError>> + Send;
 

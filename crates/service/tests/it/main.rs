@@ -8,6 +8,7 @@ mod api;
 mod backup;
 mod conditional;
 mod conventions;
+mod droplet_actions;
 mod droplets;
 mod early;
 mod events;

@@ -28,8 +28,6 @@ root-filesystem = "note"
 cloud-init = "note"
 datasource-order = "note"
 sshd = "note"
-[vm]
-kvm = false
 "#;
 
 pub struct Service {
@@ -114,6 +112,7 @@ impl Service {
         config.shared = self.shared.clone();
         self.set_stores(&mut config);
         config.database = self.database.clone().map(Into::into);
+        config.vm.kvm = false;
         // Tests run beside each other, and none may depend on an address that another has.
         config.vm.first_address = Ipv4Addr::new(127, 90, rand::random(), 2);
         config.vm.addresses = 200;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::service::{Service, body, raw_disk};
+use crate::service::{Service, body, raw_disk, wait_for};
 
 fn names(list: &Value, key: &str) -> Vec<String> {
     let all = list[key].as_array().unwrap().iter();
@@ -112,7 +112,13 @@ fn droplets_are_listed_moved_and_deleted_by_tag() {
     let tag = service.json("/v2/tags/web")["tag"].clone();
     assert_eq!(tag["resources"]["droplets"]["count"], 3);
 
+    // One thing at a time, and what cannot be done to one is done to none.
     let act = json!({"type": "power_off"});
+    wait_for(|| {
+        let droplets = service.json("/v2/droplets")["droplets"].clone();
+        let mut droplets = droplets.as_array().unwrap().iter();
+        droplets.all(|d| d["locked"] == false).then_some(())
+    });
     let acted = service.call("POST", "/v2/droplets/actions?tag_name=blue", &act);
     assert_eq!(acted.status(), 201, "{}", acted.body());
     assert_eq!(body(&acted)["actions"].as_array().unwrap().len(), 2);

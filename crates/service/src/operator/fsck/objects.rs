@@ -287,6 +287,7 @@ impl Run<'_> {
                 resource_type: "image",
                 resource: id,
                 region: Some(&place.slug),
+                parameters: None,
                 ready: false,
             };
             let action = action::insert(&mut tx, &new).await?;

@@ -18,7 +18,7 @@
 //! process id it can be neither stale nor recycled, and there is no moment without an answer.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
@@ -138,22 +138,28 @@ impl MachineDir {
             .create(&new)
             .map_err(doing(format!("creating {}", new.display())))?;
         build_disk(&new.join(DISK), image, spec.disk_bytes)?;
-        let drive = ConfigDrive {
-            uuid: &launch.uuid,
-            name: &spec.name,
-            ssh_keys: &spec.ssh_keys,
-            availability_zone: &spec.region,
-            mac: &mac_address(spec.id),
-            user_data: spec.user_data.as_deref(),
-        };
-        let drive = drive.image().map_err(io::Error::other);
-        let drive = drive.map_err(doing("making the config drive"))?;
+        let drive = config_drive(spec, &launch.uuid)?;
         fs::write(new.join(CONFIG_DRIVE), drive).map_err(doing("writing the config drive"))?;
         let launch = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
         launch
             .and_then(|launch| fs::write(new.join(LAUNCH), launch))
             .map_err(doing("writing launch.json"))?;
         fs::rename(&new, &self.path).map_err(doing(format!("creating {}", self.path.display())))
+    }
+
+    /// Replaces the config drive. A QEMU that lives keeps the one that it has open.
+    pub fn configure(&self, spec: &VmSpec) -> Result<(), VmError> {
+        let drive = config_drive(spec, &self.launch()?.uuid)?;
+        self.replace(CONFIG_DRIVE, &drive)
+    }
+
+    /// Gives a file new content, all or nothing, also if the host goes down.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<(), VmError> {
+        let new = self.file(&format!("{name}.new"));
+        File::create(&new)
+            .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&new, self.file(name)))
+            .map_err(doing(format!("writing {name}")))
     }
 
     pub fn launch(&self) -> Result<Launch, VmError> {
@@ -289,6 +295,19 @@ impl MachineDir {
         gone_or(fs::rename(&self.path, &unfinished))?;
         gone_or(fs::remove_dir_all(&unfinished))
     }
+}
+
+fn config_drive(spec: &VmSpec, uuid: &str) -> Result<Vec<u8>, VmError> {
+    let drive = ConfigDrive {
+        uuid,
+        name: &spec.name,
+        ssh_keys: &spec.ssh_keys,
+        availability_zone: &spec.region,
+        mac: &mac_address(spec.id),
+        user_data: spec.user_data.as_deref(),
+    };
+    let drive = drive.image().map_err(io::Error::other);
+    drive.map_err(doing("making the config drive"))
 }
 
 fn build_disk(path: &Path, image: &str, disk_bytes: u64) -> Result<(), VmError> {

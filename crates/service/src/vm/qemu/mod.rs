@@ -28,7 +28,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::accel::Accelerator;
-use self::files::{MachineDir, QMP_SOCKET, SERIAL_SOCKET, doing};
+use self::files::{MachineDir, SERIAL_SOCKET, doing};
 use self::qmp::Qmp;
 use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
 
@@ -155,6 +155,28 @@ impl Hypervisor for Qemu {
         machine.mark_stopped()
     }
 
+    async fn press_power_button(&self, id: VmId) -> Result<(), VmError> {
+        let (machine, _guard) = self.existing(id).await?;
+        if !machine.is_alive()? {
+            return Err(VmError::NotRunning(id));
+        }
+        let pressed = async {
+            let mut qmp = process::monitor(&machine).await?;
+            Ok::<_, VmError>(qmp.execute("system_powerdown").await?)
+        };
+        match pressed.await {
+            Ok(_) => Ok(()),
+            Err(_) if !machine.is_alive()? => Err(VmError::NotRunning(id)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn configure(&self, spec: &VmSpec) -> Result<(), VmError> {
+        let (machine, _guard) = self.existing(spec.id).await?;
+        let spec = spec.clone();
+        blocking(move || machine.configure(&spec)).await
+    }
+
     async fn status(&self, id: VmId) -> Result<VmStatus, VmError> {
         let (machine, _guard) = self.machine(id).await;
         if !machine.exists() {
@@ -168,13 +190,7 @@ impl Hypervisor for Qemu {
         if let Err(error) = machine.trim_console_log() {
             tracing::warn!(machine = id, %error, "the console log cannot be shortened");
         }
-        let asked = async {
-            let stream = machine
-                .connect(QMP_SOCKET)
-                .await
-                .map_err(doing("connecting to QEMU"))?;
-            process::run_state(&mut Qmp::negotiate(stream).await?).await
-        };
+        let asked = async { process::run_state(&mut process::monitor(&machine).await?).await };
         Ok(match timeout(STATUS_TIMEOUT, asked).await {
             Ok(Ok(state)) => status_of(&state),
             // It ended while it was being asked, or is too busy to answer.
@@ -190,11 +206,7 @@ impl Hypervisor for Qemu {
         if !machine.is_alive()? {
             return Err(VmError::NotRunning(id));
         }
-        let stream = machine
-            .connect(QMP_SOCKET)
-            .await
-            .map_err(doing("connecting to QEMU"))?;
-        let mut qmp = Qmp::negotiate(stream).await?;
+        let mut qmp = process::monitor(&machine).await?;
         // A second client would be accepted by the system and then hear nothing, so ask first.
         if !console_becomes(&mut qmp, false).await? {
             return Err(VmError::ConsoleBusy(id));

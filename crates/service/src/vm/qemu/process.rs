@@ -124,6 +124,15 @@ async fn first_contact(machine: &MachineDir) -> Result<(), VmError> {
     }
 }
 
+/// The monitor of a machine whose QEMU answers.
+pub async fn monitor(machine: &MachineDir) -> Result<Qmp, VmError> {
+    let stream = machine
+        .connect(QMP_SOCKET)
+        .await
+        .map_err(doing("connecting to QEMU"))?;
+    Ok(Qmp::negotiate(stream).await?)
+}
+
 /// Sets a machine going that lives but may be paused: by a service that died in the middle of
 /// starting it, or by QEMU when the host's disk was full.
 async fn resume(machine: &MachineDir) -> Result<(), VmError> {
@@ -187,11 +196,7 @@ pub async fn end(machine: &MachineDir, orderly: bool) -> Result<(), VmError> {
 
 async fn quit(machine: &MachineDir) -> Result<(), VmError> {
     let asked = async {
-        let stream = machine
-            .connect(QMP_SOCKET)
-            .await
-            .map_err(doing("connecting to QEMU"))?;
-        Qmp::negotiate(stream).await?.execute("quit").await?;
+        monitor(machine).await?.execute("quit").await?;
         Ok(())
     };
     let too_long = |_| {

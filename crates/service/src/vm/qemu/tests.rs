@@ -348,7 +348,7 @@ async fn the_console_has_one_reader_at_a_time() {
 
     // Whoever else talks to QEMU keeps the driver waiting, and does not make it think wrong.
     let machine = MachineDir::new(&host.data().join("vms"), 1);
-    let _operator = machine.connect(QMP_SOCKET).await.unwrap();
+    let _operator = machine.connect(files::QMP_SOCKET).await.unwrap();
     assert_eq!(qemu.status(1).await.unwrap(), VmStatus::Running);
     qemu.delete(1).await.unwrap();
 }

@@ -1,11 +1,14 @@
-//! Machines: between the rows that customers see and the hypervisor that runs them.
+//! Machines: between the rows that customers see and the hypervisor that runs them. [`create`],
+//! [`act`] and [`destroy`] are the jobs, [`watch`] sees what nobody asked for.
+
+mod power;
+mod watch;
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use abbild_api::DropletStatus;
+use abbild_api::{DropletAction, DropletStatus};
 use anyhow::{Context, bail};
 
 use crate::config::VmConfig;
@@ -14,8 +17,9 @@ use crate::db::droplet::{self, DropletRow};
 use crate::db::{self, Tx, from_json};
 use crate::size::Size;
 use crate::vm::network;
-use crate::vm::{Hypervisor, VmSpec, VmStatus};
+use crate::vm::{Hypervisor, VmError, VmSpec};
 use crate::{Service, removal};
+pub use watch::watch;
 
 /// The lowest loopback address that no machine holds, and the port on it for the guest's sshd.
 ///
@@ -50,7 +54,7 @@ pub async fn create(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resul
     let region = service.region(&row.region)?;
     let spec = spec(service, &row).await?;
     region.hypervisor.create(&spec).await?;
-    finish(service, action, DropletStatus::Active).await
+    finish(service, action, DropletStatus::Active, None).await
 }
 
 async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
@@ -75,32 +79,49 @@ async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
     })
 }
 
-/// Carries out `power_on`.
-pub async fn power_on(service: &Arc<Service>, action: &ActionRow) -> anyhow::Result<()> {
+/// Carries out what a machine was asked for.
+pub async fn act(service: &Arc<Service>, action: &ActionRow) -> anyhow::Result<()> {
     let row = droplet::get(service.db.read(), action.resource_id).await?;
-    let region = service.region(&row.region)?;
-    // A machine whose creation failed has nothing to start from, and is made again.
-    if region.hypervisor.status(row.id).await? == VmStatus::Absent {
-        return create(service, action).await;
+    match action.of_droplet()? {
+        DropletAction::PowerOn => power::on(service, action, &row).await,
+        DropletAction::PowerOff => power::off(service, action, &row).await,
+        DropletAction::Shutdown => power::shutdown(service, action, &row).await,
+        DropletAction::Reboot => power::reboot(service, action, &row).await,
+        DropletAction::PowerCycle => power::cycle(service, action, &row).await,
+        DropletAction::Rename { name } => rename(service, action, &row, name).await,
     }
-    region.hypervisor.start(row.id).await?;
-    finish(service, action, DropletStatus::Active).await
 }
 
-/// Carries out `power_off`.
-pub async fn power_off(service: &Arc<Service>, action: &ActionRow) -> anyhow::Result<()> {
-    let row = droplet::get(service.db.read(), action.resource_id).await?;
-    service.region(&row.region)?.hypervisor.stop(row.id).await?;
-    finish(service, action, DropletStatus::Off).await
+/// The guest finds its new name on the config drive when it is started the next time.
+async fn rename(
+    service: &Arc<Service>,
+    action: &ActionRow,
+    row: &DropletRow,
+    name: String,
+) -> anyhow::Result<()> {
+    let mut spec = spec(service, row).await?;
+    spec.name.clone_from(&name);
+    let hypervisor = &service.region(&row.region)?.hypervisor;
+    match hypervisor.configure(&spec).await {
+        // Its creation failed; when it is made it has the name of its row.
+        Ok(()) | Err(VmError::Absent(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut tx = service.write_for(action).await?;
+    droplet::set_name(&mut tx, row.id, &name).await?;
+    db::action::finish(&mut tx, action.id, None).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 async fn finish(
     service: &Arc<Service>,
     action: &ActionRow,
     status: DropletStatus,
+    reason: Option<&str>,
 ) -> anyhow::Result<()> {
     let mut tx = service.write_for(action).await?;
-    droplet::set_status(&mut tx, action.resource_id, status, None).await?;
+    droplet::set_status(&mut tx, action.resource_id, status, reason).await?;
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;
     Ok(())
@@ -119,33 +140,5 @@ pub async fn destroy(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resu
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;
     removal::remove_later(service, Some(row.digest));
-    Ok(())
-}
-
-/// Notices machines that ended by themselves: the guest powered off, or the hypervisor died.
-pub async fn watch(service: Arc<Service>) {
-    loop {
-        if let Err(error) = look(&service).await {
-            tracing::error!(%error, "looking after the machines failed");
-        }
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    }
-}
-
-async fn look(service: &Service) -> anyhow::Result<()> {
-    for row in droplet::active(service.db.read(), &service.node).await? {
-        let Ok(region) = service.region(&row.region) else {
-            continue;
-        };
-        let reason = match region.hypervisor.status(row.id).await? {
-            VmStatus::Running => continue,
-            VmStatus::Stopped { reason } => reason,
-            VmStatus::Absent => Some("the machine is no longer on this host".to_owned()),
-        };
-        tracing::info!(droplet.id = row.id, reason, "a machine is off");
-        let mut tx = service.db.write().await?;
-        droplet::found_off(&mut tx, row.id, reason.as_deref()).await?;
-        tx.commit().await?;
-    }
     Ok(())
 }

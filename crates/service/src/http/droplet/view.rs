@@ -1,0 +1,165 @@
+//! Machines on the wire.
+
+use std::collections::HashMap;
+
+use abbild_api::{Droplet, DropletExtra, Id, Image, NetworkV4, Networks, Region, SerialConsole};
+use abbild_guest::{Lang, Outcome, Report};
+
+use crate::Service;
+use crate::db;
+use crate::db::droplet::{self, DropletRow};
+use crate::db::image::{self, ImageRow};
+use crate::db::tag::{self, Kind};
+use crate::http::action::timestamp;
+use crate::http::{ApiError, ApiResult, image_view};
+use crate::size::Size;
+use crate::vm::Hypervisor;
+
+/// A machine on the wire, unless it was deleted.
+pub async fn find(
+    service: &Service,
+    account: i64,
+    id: i64,
+    lang: Lang,
+) -> ApiResult<Option<Droplet>> {
+    match droplet::find(service.db.read(), account, id).await? {
+        Some(row) => Ok(Some(to_api(service, row, lang).await?)),
+        None => Ok(None),
+    }
+}
+
+/// `row` on the wire, with sentences in `lang`.
+pub async fn to_api(service: &Service, row: DropletRow, lang: Lang) -> ApiResult<Droplet> {
+    let mut droplets = many(service, vec![row], lang).await?;
+    droplets
+        .pop()
+        .ok_or_else(|| ApiError::internal("a droplet vanished while it was shown"))
+}
+
+/// `rows`, of one account, on the wire in that order: with one query for each kind of thing that
+/// belongs to them.
+pub async fn many(service: &Service, rows: Vec<DropletRow>, lang: Lang) -> ApiResult<Vec<Droplet>> {
+    let Some(account) = rows.first().map(|row| row.account_id) else {
+        return Ok(Vec::new());
+    };
+    let db = service.db.read();
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let mut image_ids: Vec<i64> = rows.iter().map(|row| row.image_id).collect();
+    image_ids.sort_unstable();
+    image_ids.dedup();
+    let images = image::find_many(db, account, &image_ids).await?;
+    let shown = image_view::many(service, images.values().cloned().collect(), lang).await?;
+    let shown: HashMap<i64, _> = shown.into_iter().map(|image| (image.id.0, image)).collect();
+    let open = db::action::open_of_many(db, "droplet", &ids).await?;
+    let mut tags = tag::of_many(db, Kind::Droplet, &ids).await?;
+    let mut droplets = Vec::with_capacity(rows.len());
+    for row in rows {
+        let gone = || ApiError::internal(format!("image {} is gone", row.image_id));
+        let parts = Parts {
+            row: images.get(&row.image_id).ok_or_else(gone)?,
+            image: shown.get(&row.image_id).cloned().ok_or_else(gone)?,
+            locked: open.contains_key(&row.id),
+            tags: tags.remove(&row.id).unwrap_or_default(),
+        };
+        droplets.push(assemble(service, row, parts, lang).await?);
+    }
+    Ok(droplets)
+}
+
+/// What belongs to a droplet.
+struct Parts<'a> {
+    row: &'a ImageRow,
+    image: Image,
+    locked: bool,
+    tags: Vec<String>,
+}
+
+async fn assemble(
+    service: &Service,
+    row: DropletRow,
+    parts: Parts<'_>,
+    lang: Lang,
+) -> ApiResult<Droplet> {
+    let status = row.status()?;
+    let size = Size::find(&row.size)
+        .ok_or_else(|| ApiError::internal(format!("size {} is gone", row.size)))?;
+    let extra = extra(service, &row, parts.row, lang).await?;
+    let region = service.region(&row.region);
+    Ok(Droplet {
+        id: Id(row.id),
+        name: row.name,
+        memory: size.memory_mib.into(),
+        vcpus: size.vcpus.into(),
+        disk: size.disk_gb.into(),
+        locked: parts.locked,
+        status,
+        kernel: None,
+        created_at: timestamp(row.created_at),
+        features: Vec::new(),
+        backup_ids: Vec::new(),
+        next_backup_window: None,
+        snapshot_ids: Vec::new(),
+        image: parts.image,
+        volume_ids: Vec::new(),
+        size: size.to_api(service.regions.iter().map(|r| r.slug.clone()).collect()),
+        size_slug: row.size,
+        networks: Networks {
+            v4: vec![NetworkV4 {
+                ip_address: row.address,
+                netmask: "255.0.0.0".to_owned(),
+                gateway: Some("127.0.0.1".to_owned()),
+                kind: "public".to_owned(),
+            }],
+            v6: Vec::new(),
+        },
+        region: region.map_or_else(|_| former_region(&row.region), |region| region.to_api()),
+        tags: parts.tags,
+        vpc_uuid: String::new(),
+        extra: Some(extra),
+    })
+}
+
+/// A region that was taken out of the configuration while it had machines.
+fn former_region(slug: &str) -> Region {
+    Region {
+        slug: slug.to_owned(),
+        name: slug.to_owned(),
+        features: Vec::new(),
+        available: false,
+        sizes: Vec::new(),
+    }
+}
+
+async fn extra(
+    service: &Service,
+    row: &DropletRow,
+    image: &ImageRow,
+    lang: Lang,
+) -> ApiResult<DropletExtra> {
+    let report = image_view::report(image)?;
+    let acceleration = match service.region(&row.region) {
+        Ok(region) => Some(region.hypervisor.acceleration().await),
+        Err(_) => None,
+    };
+    Ok(DropletExtra {
+        ssh_port: u16::try_from(row.ssh_port).unwrap_or(22),
+        default_user: report
+            .as_ref()
+            .and_then(|report| report.facts.cloud_init.default_user.as_ref())
+            .map(|user| user.value.clone()),
+        acceleration: acceleration
+            .as_ref()
+            .map_or_else(String::new, |a| a.name.to_owned()),
+        acceleration_note: acceleration.and_then(|a| a.fallback_reason),
+        reason: row.reason.clone(),
+        warnings: report.map_or_else(Vec::new, |report| warnings(&report, lang)),
+        console: SerialConsole {
+            path: format!("/v2/droplets/{}/console", row.id),
+            log: format!("/v2/droplets/{}/console/log", row.id),
+        },
+    })
+}
+
+fn warnings(report: &Report, lang: Lang) -> Vec<String> {
+    image_view::sentences(&report.findings, lang, &[Outcome::Warning])
+}

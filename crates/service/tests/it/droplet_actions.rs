@@ -1,0 +1,197 @@
+//! What can be done to a machine, one thing at a time. The guest has no operating system, so it never
+//! answers the power button: what a real one does is in the end-to-end tests.
+
+use serde_json::{Value, json};
+
+use crate::service::{Answer, Service, body, raw_disk, wait_for};
+
+/// A service with an image, whose guests are given a second to shut down.
+fn service() -> (Service, Value) {
+    let service = Service::start_with("[vm]\nshutdown_grace_seconds = 1");
+    let image = service.import("one", "hal1", &raw_disk(4, b"x"));
+    (service, image)
+}
+
+/// A machine that runs.
+fn machine(service: &Service, image: &Value, name: &str) -> i64 {
+    let request = json!({
+        "name": name, "size": "s-1vcpu-512mb-10gb", "image": image["id"], "region": "hal1",
+        "tags": ["all"],
+    });
+    let answer = service.call("POST", "/v2/droplets", &request);
+    assert_eq!(answer.status(), 202, "{}", answer.body());
+    let id = body(&answer)["droplet"]["id"].as_i64().unwrap();
+    until(service, id, "active");
+    id
+}
+
+fn show(service: &Service, id: i64) -> Value {
+    service.json(&format!("/v2/droplets/{id}"))["droplet"].clone()
+}
+
+fn until(service: &Service, id: i64, status: &str) -> Value {
+    wait_for(|| {
+        let droplet = show(service, id);
+        (droplet["status"] == status && droplet["locked"] == false).then_some(droplet)
+    })
+}
+
+fn post(service: &Service, id: i64, action: &Value) -> Answer {
+    service.call("POST", &format!("/v2/droplets/{id}/actions"), action)
+}
+
+/// Does it, and returns the action once it has ended.
+fn done(service: &Service, id: i64, action: &Value) -> Value {
+    let answer = post(service, id, action);
+    assert_eq!(answer.status(), 201, "{}", answer.body());
+    let begun = body(&answer)["action"].clone();
+    assert_eq!(begun["type"], action["type"]);
+    let path = format!("/v2/droplets/{id}/actions/{}", begun["id"]);
+    wait_for(|| {
+        let action = service.json(&path)["action"].clone();
+        (action["status"] != "in-progress").then_some(action)
+    })
+}
+
+fn refused(answer: &Answer) -> String {
+    assert_eq!(answer.status(), 422, "{}", answer.body());
+    body(answer)["message"].as_str().unwrap().to_owned()
+}
+
+/// The process of a machine.
+fn process(service: &Service, id: i64) -> i32 {
+    let pid = format!("regions/hal1/vms/{id}/qemu.pid");
+    let pid = std::fs::read_to_string(service.data().join(pid)).unwrap();
+    pid.trim().parse().unwrap()
+}
+
+#[test]
+fn one_thing_is_done_at_a_time() {
+    let (service, image) = service();
+    let id = machine(&service, &image, "web");
+    let kind = |kind: &str| json!({"type": kind});
+    let shutdown = post(&service, id, &kind("shutdown"));
+    assert_eq!(shutdown.status(), 201, "{}", shutdown.body());
+    assert_eq!(show(&service, id)["locked"], true);
+    let message = refused(&post(&service, id, &kind("power_on")));
+    assert!(
+        message.starts_with("Droplet already has a pending event."),
+        "{message}"
+    );
+    assert!(message.contains("`shutdown`"), "{message}");
+    let message = refused(&service.call(
+        "POST",
+        "/v2/droplets/actions?tag_name=all",
+        &kind("power_off"),
+    ));
+    assert!(message.contains("`web`"), "{message}");
+
+    // The guest does not answer, so it is switched off, and that is told.
+    let vm = until(&service, id, "off");
+    let reason = vm["abbild"]["reason"].as_str().unwrap();
+    assert!(reason.contains("within 1 seconds"), "{reason}");
+    // What is the case already is done at once.
+    for off in ["shutdown", "power_off"] {
+        let answer = post(&service, id, &kind(off));
+        assert_eq!(body(&answer)["action"]["status"], "completed");
+    }
+    let message = refused(&post(&service, id, &kind("reboot")));
+    assert!(message.contains("`power_on`"), "{message}");
+
+    let cycled = done(&service, id, &kind("power_cycle"));
+    assert_eq!(cycled["status"], "completed", "{cycled}");
+    let first = process(&service, id);
+    let vm = until(&service, id, "active");
+    assert!(vm["abbild"]["reason"].is_null(), "{vm}");
+    let rebooted = done(&service, id, &kind("reboot"));
+    assert_eq!(rebooted["status"], "completed", "{rebooted}");
+    until(&service, id, "active");
+    let second = process(&service, id);
+    assert_ne!(first, second);
+    done(&service, id, &kind("power_cycle"));
+    assert_ne!(second, process(&service, id));
+    let answer = post(&service, id, &kind("power_on"));
+    assert_eq!(body(&answer)["action"]["status"], "completed");
+}
+
+#[test]
+fn a_machine_is_renamed_and_its_next_start_knows_it() {
+    let (service, image) = service();
+    let id = machine(&service, &image, "before");
+    let drive = service
+        .data()
+        .join(format!("regions/hal1/vms/{id}/config.iso"));
+    let names = |name: &str| {
+        let bytes = std::fs::read(&drive).unwrap();
+        let json = format!("\"hostname\":\"{name}\"");
+        bytes.windows(json.len()).any(|w| w == json.as_bytes())
+    };
+    assert!(names("before"));
+    for name in ["", "not this", "-x", &"x".repeat(256)] {
+        refused(&post(
+            &service,
+            id,
+            &json!({"type": "rename", "name": name}),
+        ));
+    }
+    refused(&post(&service, id, &json!({"type": "rename"})));
+    let action = done(
+        &service,
+        id,
+        &json!({"type": "rename", "name": "after.example.org"}),
+    );
+    assert_eq!(action["status"], "completed", "{action}");
+    assert_eq!(show(&service, id)["name"], "after.example.org");
+    assert!(names("after.example.org") && !names("before"));
+    assert_eq!(
+        done(&service, id, &json!({"type": "power_cycle"}))["status"],
+        "completed"
+    );
+    assert!(names("after.example.org"));
+}
+
+#[test]
+fn what_is_not_offered_is_refused_by_name() {
+    let (service, image) = service();
+    let id = machine(&service, &image, "web");
+    for kind in ["explode", "enable_backups", "change_kernel", ""] {
+        let message = refused(&post(&service, id, &json!({"type": kind})));
+        assert!(message.contains(&format!("`{kind}`")), "{message}");
+        assert!(message.contains("`power_on`"), "{message}");
+    }
+    refused(&post(&service, id, &json!({})));
+    assert_eq!(post(&service, 77, &json!({"type": "reboot"})).status(), 404);
+}
+
+#[test]
+fn what_was_asked_for_is_done_after_a_restart_and_a_deletion_does_not_wait() {
+    let mut service = Service::start_with("[vm]\nshutdown_grace_seconds = 600");
+    let image = service.import("one", "hal1", &raw_disk(4, b"x"));
+    let id = machine(&service, &image, "web");
+    post(&service, id, &json!({"type": "rename", "name": "other"}));
+    service.stop();
+    service.resume();
+    wait_for(|| (show(&service, id)["name"] == "other").then_some(()));
+    until(&service, id, "active");
+    post(&service, id, &json!({"type": "shutdown"}));
+    // Stopping the service does not wait for the guest either.
+    service.stop();
+    service.resume();
+    let droplet = show(&service, id);
+    assert_eq!(
+        (&droplet["status"], &droplet["locked"]),
+        (&json!("active"), &json!(true))
+    );
+    let deleted = service.send("DELETE", &format!("/v2/droplets/{id}"), &[], b"");
+    assert_eq!(deleted.status(), 204);
+    let machines = service.data().join("regions/hal1/vms");
+    wait_for(|| (std::fs::read_dir(&machines).unwrap().count() == 0).then_some(()));
+    let actions = service.json("/v2/actions")["actions"].clone();
+    let shutdown = actions.as_array().unwrap().iter();
+    let shutdown = shutdown.clone().find(|a| a["type"] == "shutdown").unwrap();
+    assert_eq!(shutdown["status"], "errored");
+    assert_eq!(
+        shutdown["abbild"]["reason"],
+        "the machine was deleted meanwhile"
+    );
+}
