@@ -44,7 +44,8 @@ pub struct Droplet {
     /// RFC 3339, UTC.
     #[cfg_attr(feature = "openapi", schema(format = "date-time"))]
     pub created_at: String,
-    /// Features that were asked for and exist.
+    /// Features that were asked for, whether they exist here or not: clients take a difference for
+    /// a change.
     pub features: Vec<String>,
     /// Always empty.
     pub backup_ids: Vec<Id>,
@@ -257,6 +258,22 @@ pub struct CreateDroplet {
     #[serde(default, deserialize_with = "null_as_default")]
     #[cfg_attr(feature = "openapi", schema(nullable))]
     pub tags: Vec<String>,
+    /// Told back in `features`, as clients compare; there are no backups.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
+    pub backups: bool,
+    /// Told back in `features`, as clients compare.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
+    pub ipv6: bool,
+    /// Told back in `features`, as clients compare; there is no monitoring.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
+    pub monitoring: bool,
+    /// Told back in `features`, as clients compare; there are no private networks.
+    #[serde(default, deserialize_with = "null_as_default")]
+    #[cfg_attr(feature = "openapi", schema(nullable))]
+    pub private_networking: bool,
     /// There are no volumes: refused unless empty.
     #[serde(
         default,

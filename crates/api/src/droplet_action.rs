@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::IdOrName;
+
 /// An action with its parameters. `type` names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -21,6 +23,30 @@ pub enum DropletAction {
     Reboot,
     /// Ends it at once, and starts it again.
     PowerCycle,
+    /// Refused with 422: there is nobody to mail a password to, and no way to set one in a guest.
+    PasswordReset,
+    /// Gives it another size. It must be off. Its disk keeps its size unless `disk` is true, and never
+    /// shrinks; the guest has the rest of a larger one when its file system is grown, which cloud-init
+    /// does when it starts.
+    Resize {
+        /// Slug of the size.
+        size: String,
+        /// Whether the disk grows to the new size's.
+        #[serde(default, deserialize_with = "crate::null_as_default")]
+        #[cfg_attr(feature = "openapi", schema(nullable))]
+        disk: bool,
+    },
+    /// Replaces its disk by a new one, made from an image that is available in its region, and starts it.
+    /// It keeps its address, SSH keys and user data.
+    Rebuild {
+        /// Id of the image.
+        image: IdOrName,
+    },
+    /// The same as `rebuild`: an image may be a snapshot.
+    Restore {
+        /// Id of the image.
+        image: IdOrName,
+    },
     /// Gives it another name. Its config drive has it from the next start on; a guest that has been
     /// set up by cloud-init keeps the host name that it has.
     Rename {
@@ -39,6 +65,10 @@ impl DropletAction {
             Self::Shutdown => "shutdown",
             Self::Reboot => "reboot",
             Self::PowerCycle => "power_cycle",
+            Self::PasswordReset => "password_reset",
+            Self::Resize { .. } => "resize",
+            Self::Rebuild { .. } => "rebuild",
+            Self::Restore { .. } => "restore",
             Self::Rename { .. } => "rename",
         }
     }
@@ -51,12 +81,20 @@ mod tests {
     #[test]
     fn the_kind_is_the_type_on_the_wire() {
         let name = "web".to_owned();
+        let size = "s-1vcpu-1gb".to_owned();
+        let image = IdOrName::Id(7);
         for action in [
             DropletAction::PowerOn,
             DropletAction::PowerOff,
             DropletAction::Shutdown,
             DropletAction::Reboot,
             DropletAction::PowerCycle,
+            DropletAction::PasswordReset,
+            DropletAction::Resize { size, disk: true },
+            DropletAction::Rebuild {
+                image: image.clone(),
+            },
+            DropletAction::Restore { image },
             DropletAction::Rename { name },
         ] {
             let json = serde_json::to_value(&action).unwrap();
@@ -71,6 +109,21 @@ mod tests {
         let read = serde_json::from_str::<DropletAction>;
         let action = read(r#"{"type": "reboot", "timeout": 3}"#).unwrap();
         assert_eq!(action, DropletAction::Reboot);
+        let action = read(r#"{"type": "rebuild", "image": "77"}"#).unwrap();
+        assert_eq!(
+            action,
+            DropletAction::Rebuild {
+                image: IdOrName::Id(77)
+            }
+        );
+        let action = read(r#"{"type": "resize", "size": "a", "disk": null}"#).unwrap();
+        assert_eq!(
+            action,
+            DropletAction::Resize {
+                size: "a".to_owned(),
+                disk: false
+            }
+        );
         let error = read(r#"{"type": "explode"}"#).unwrap_err().to_string();
         assert!(error.contains("`explode`") && error.contains("`power_on`"));
     }

@@ -315,7 +315,7 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
     }
     let digest = match action.resource_type.as_str() {
         "image" => image::get(&mut tx, id).await?.digest,
-        _ => None,
+        _ => droplet::give_up_next(&mut tx, id).await?,
     };
     tx.commit().await?;
     if let Some(upload) = upload {

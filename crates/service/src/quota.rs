@@ -149,6 +149,20 @@ fn of_size(quota: Quota, size: &Size) -> i64 {
     }
 }
 
+/// What a machine takes beyond what it has, when it is given another size.
+pub fn of_resize(from: &Size, to: &Size) -> Vec<(Quota, i64)> {
+    [Quota::Vcpus, Quota::MemoryBytes]
+        .map(|quota| {
+            (
+                quota,
+                of_size(quota, to).saturating_sub(of_size(quota, from)),
+            )
+        })
+        .into_iter()
+        .filter(|(_, more)| *more > 0)
+        .collect()
+}
+
 /// What `count` machines of a size take.
 pub fn of_machines(size: &Size, count: usize) -> [(Quota, i64); 3] {
     let count = i64::try_from(count).unwrap_or(i64::MAX);

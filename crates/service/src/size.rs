@@ -42,6 +42,11 @@ impl Size {
         u64::from(self.disk_gb) << 30
     }
 
+    /// GB of the disk of a machine with this size whose row says `kept` of it.
+    pub fn disk_gb_of(&self, kept: Option<i64>) -> i64 {
+        kept.unwrap_or(self.disk_gb.into())
+    }
+
     /// On the wire. Prices are the operator's business and are zero here.
     pub fn to_api(&self, regions: Vec<String>) -> abbild_api::Size {
         abbild_api::Size {

@@ -25,6 +25,8 @@ pub struct DropletRow {
     status: String,
     pub reason: Option<String>,
     pub deleted_at: Option<i64>,
+    pub disk_gb: Option<i64>,
+    pub features: String,
 }
 
 impl DropletRow {
@@ -48,6 +50,7 @@ pub struct NewDroplet<'a> {
     pub ssh_port: u16,
     pub ssh_keys: &'a str,
     pub user_data: Option<&'a str>,
+    pub features: &'a str,
 }
 
 /// One page of the machines with a name or a tag, or of all, newest first, and the total.
@@ -120,7 +123,8 @@ pub async fn find_deleted(
 /// Whether a machine on any host has its disk on the canonical image `digest`.
 pub async fn has_digest(db: &Pool, region: &str, digest: &str) -> Result<bool> {
     let found: Option<i64> = sqlx::query_scalar(
-        "SELECT id FROM droplets WHERE region = $1 AND digest = $2 AND on_host = 1 LIMIT 1",
+        "SELECT id FROM droplets WHERE region = $1 AND (digest = $2 OR next_digest = $2) \
+         AND on_host = 1 LIMIT 1",
     )
     .bind(region)
     .bind(digest)
@@ -181,8 +185,8 @@ pub async fn addresses(tx: &mut Tx) -> Result<Vec<String>> {
 pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
     sqlx::query_as(
         "INSERT INTO droplets (account_id, name, region, size, image_id, digest, address, \
-         ssh_port, ssh_keys, user_data, tags, created_at, status) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '[]', $11, $12) RETURNING *",
+         ssh_port, ssh_keys, user_data, features, tags, created_at, status) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '[]', $12, $13) RETURNING *",
     )
     .bind(new.account)
     .bind(new.name)
@@ -194,6 +198,7 @@ pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
     .bind(i64::from(new.ssh_port))
     .bind(new.ssh_keys)
     .bind(new.user_data)
+    .bind(new.features)
     .bind(now())
     .bind(word(DropletStatus::New))
     .fetch_one(&mut **tx)
@@ -220,6 +225,53 @@ pub async fn set_status(
 pub async fn set_name(tx: &mut Tx, id: i64, name: &str) -> Result<()> {
     sqlx::query("UPDATE droplets SET name = $1 WHERE id = $2")
         .bind(name)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Gives a machine another size, and a disk of `disk_gb`. It has them from its next start on.
+pub async fn set_size(tx: &mut Tx, id: i64, size: &str, disk_gb: i64) -> Result<()> {
+    sqlx::query("UPDATE droplets SET size = $1, disk_gb = $2 WHERE id = $3")
+        .bind(size)
+        .bind(disk_gb)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// No new disk is made for a machine any longer; the canonical image that it would have lain on.
+pub async fn give_up_next(tx: &mut Tx, id: i64) -> Result<Option<String>> {
+    let next: Option<String> = sqlx::query_scalar("SELECT next_digest FROM droplets WHERE id = $1")
+        .bind(id)
+        .fetch_one(&mut **tx)
+        .await?;
+    if next.is_some() {
+        sqlx::query("UPDATE droplets SET next_digest = NULL WHERE id = $1")
+            .bind(id)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(next)
+}
+
+/// A new disk on the canonical image `digest` is about to be made for a machine.
+pub async fn set_next(tx: &mut Tx, id: i64, digest: &str) -> Result<()> {
+    sqlx::query("UPDATE droplets SET next_digest = $1 WHERE id = $2")
+        .bind(digest)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// A machine has got its new disk.
+pub async fn set_image(tx: &mut Tx, id: i64, image: i64, digest: &str) -> Result<()> {
+    sqlx::query("UPDATE droplets SET image_id = $1, digest = $2, next_digest = NULL WHERE id = $3")
+        .bind(image)
+        .bind(digest)
         .bind(id)
         .execute(&mut **tx)
         .await?;

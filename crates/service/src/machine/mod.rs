@@ -2,6 +2,7 @@
 //! [`act`] and [`destroy`] are the jobs, [`watch`] sees what nobody asked for.
 
 mod power;
+mod rebuild;
 mod watch;
 
 use std::collections::HashSet;
@@ -14,10 +15,11 @@ use anyhow::{Context, bail};
 use crate::config::VmConfig;
 use crate::db::action::ActionRow;
 use crate::db::droplet::{self, DropletRow};
-use crate::db::{self, Tx, from_json};
+use crate::db::image::ImageRow;
+use crate::db::{self, Tx, from_json, from_sql_size};
 use crate::size::Size;
 use crate::vm::network;
-use crate::vm::{Hypervisor, VmError, VmSpec};
+use crate::vm::{Hypervisor, VmSpec};
 use crate::{Service, removal};
 pub use watch::watch;
 
@@ -57,19 +59,26 @@ pub async fn create(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resul
     finish(service, action, DropletStatus::Active, None).await
 }
 
+/// An image of a machine's owner, who may have deleted it.
+async fn image(service: &Service, row: &DropletRow, id: i64) -> anyhow::Result<ImageRow> {
+    db::image::find(service.db.read(), row.account_id, id)
+        .await?
+        .context("the image no longer exists")
+}
+
+/// What the driver is told of a machine.
 async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
     let size = Size::find(&row.size).context("the size no longer exists")?;
     let region = service.region(&row.region)?;
-    let image = db::image::find(service.db.read(), row.account_id, row.image_id)
-        .await?
-        .context("the image no longer exists")?;
+    let image = image(service, row, row.image_id).await?;
     let virtual_bytes = image.virtual_bytes.map_or(0, db::from_sql_size);
+    let disk_bytes = from_sql_size(size.disk_gb_of(row.disk_gb)) << 30;
     Ok(VmSpec {
         id: row.id,
         name: row.name.clone(),
         vcpus: size.vcpus,
         memory_mib: size.memory_mib,
-        disk_bytes: size.disk_bytes().max(virtual_bytes),
+        disk_bytes: disk_bytes.max(virtual_bytes),
         image: region.store.file(&row.digest).await?,
         address: row.address.parse::<Ipv4Addr>()?,
         ssh_port: u16::try_from(row.ssh_port)?,
@@ -88,30 +97,16 @@ pub async fn act(service: &Arc<Service>, action: &ActionRow) -> anyhow::Result<(
         DropletAction::Shutdown => power::shutdown(service, action, &row).await,
         DropletAction::Reboot => power::reboot(service, action, &row).await,
         DropletAction::PowerCycle => power::cycle(service, action, &row).await,
-        DropletAction::Rename { name } => rename(service, action, &row, name).await,
+        DropletAction::Rebuild { image } | DropletAction::Restore { image } => {
+            rebuild::run(service, action, &row, &image).await
+        }
+        // These are done when they are asked for, or refused.
+        DropletAction::PasswordReset
+        | DropletAction::Resize { .. }
+        | DropletAction::Rename { .. } => {
+            bail!("`{}` is nothing that takes time", action.kind)
+        }
     }
-}
-
-/// The guest finds its new name on the config drive when it is started the next time.
-async fn rename(
-    service: &Arc<Service>,
-    action: &ActionRow,
-    row: &DropletRow,
-    name: String,
-) -> anyhow::Result<()> {
-    let mut spec = spec(service, row).await?;
-    spec.name.clone_from(&name);
-    let hypervisor = &service.region(&row.region)?.hypervisor;
-    match hypervisor.configure(&spec).await {
-        // Its creation failed; when it is made it has the name of its row.
-        Ok(()) | Err(VmError::Absent(_)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let mut tx = service.write_for(action).await?;
-    droplet::set_name(&mut tx, row.id, &name).await?;
-    db::action::finish(&mut tx, action.id, None).await?;
-    tx.commit().await?;
-    Ok(())
 }
 
 async fn finish(

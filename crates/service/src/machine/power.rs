@@ -16,7 +16,7 @@ use abbild_api::DropletStatus;
 use anyhow::bail;
 use tokio::time::{Instant, sleep};
 
-use super::{create, finish};
+use super::{create, finish, spec};
 use crate::Service;
 use crate::db::action::ActionRow;
 use crate::db::droplet::{self, DropletRow};
@@ -38,7 +38,7 @@ pub async fn on(
     if hypervisor.status(row.id).await? == VmStatus::Absent {
         return create(service, action).await;
     }
-    hypervisor.start(row.id).await?;
+    hypervisor.start(&spec(service, row).await?).await?;
     finish(service, action, DropletStatus::Active, None).await
 }
 

@@ -127,8 +127,14 @@ pub trait Hypervisor: Send + Sync {
     /// Makes the disk and the config drive and starts the machine; returns once it runs.
     fn create(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;
 
-    /// Starts a stopped machine again from its own disk.
-    fn start(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
+    /// Starts a stopped machine again from its own disk. All else is as `spec` says now: its name,
+    /// processors, memory, keys, and the size of the disk, which may have grown. The image below the
+    /// disk stays the one that it was made from.
+    fn start(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;
+
+    /// Ends the machine and gives it a new disk, made from the image in `spec`, and another identity.
+    /// It does not start it. Until the new disk is complete nothing changes.
+    fn rebuild(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;
 
     /// Ends the machine at once, as if the power cord were pulled.
     fn stop(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
@@ -136,10 +142,6 @@ pub trait Hypervisor: Send + Sync {
     /// Asks the guest to shut down, as by its power button (ACPI). It may take its time, or not
     /// react at all. A machine that is off is [`VmError::NotRunning`].
     fn press_power_button(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
-
-    /// Makes the config drive anew, with the same identity. The machine has it from its next start
-    /// on; nothing else of `spec` changes.
-    fn configure(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;
 
     /// What the machine is doing now.
     fn status(&self, id: VmId) -> impl Future<Output = Result<VmStatus, VmError>> + Send;

@@ -135,19 +135,131 @@ fn a_machine_is_renamed_and_its_next_start_knows_it() {
         ));
     }
     refused(&post(&service, id, &json!({"type": "rename"})));
-    let action = done(
-        &service,
-        id,
-        &json!({"type": "rename", "name": "after.example.org"}),
-    );
-    assert_eq!(action["status"], "completed", "{action}");
+    let rename = json!({"type": "rename", "name": "after.example.org"});
+    let answer = post(&service, id, &rename);
+    assert_eq!(body(&answer)["action"]["status"], "completed");
     assert_eq!(show(&service, id)["name"], "after.example.org");
-    assert!(names("after.example.org") && !names("before"));
+    assert!(names("before"), "it runs");
     assert_eq!(
         done(&service, id, &json!({"type": "power_cycle"}))["status"],
         "completed"
     );
-    assert!(names("after.example.org"));
+    assert!(names("after.example.org") && !names("before"));
+}
+
+/// How large the guest finds its disk: what QEMU was told, and did.
+fn disk_bytes(service: &Service, id: i64) -> u64 {
+    let disk = format!("regions/hal1/vms/{id}/disk.qcow2");
+    let bytes = std::fs::read(service.data().join(disk)).unwrap();
+    u64::from_be_bytes(bytes[24..32].try_into().unwrap())
+}
+
+fn memory(service: &Service, id: i64) -> i64 {
+    let launch = format!("regions/hal1/vms/{id}/launch.json");
+    let launch = std::fs::read(service.data().join(launch)).unwrap();
+    let launch: Value = serde_json::from_slice(&launch).unwrap();
+    launch["memory_mib"].as_i64().unwrap()
+}
+
+#[test]
+fn a_machine_is_resized_and_its_disk_only_grows() {
+    let (service, image) = service();
+    let id = machine(&service, &image, "web");
+    let resize = |size: &str, disk: bool| {
+        let action = json!({"type": "resize", "size": size, "disk": disk});
+        post(&service, id, &action)
+    };
+    assert!(refused(&resize("s-1vcpu-1gb", true)).contains("powered off"));
+    done(&service, id, &json!({"type": "power_off"}));
+    assert!(refused(&resize("s-huge", true)).contains("`s-huge`"));
+    refused(&post(&service, id, &json!({"type": "resize"})));
+
+    // Only more memory.
+    let answer = resize("s-1vcpu-1gb", false);
+    assert_eq!(answer.status(), 201, "{}", answer.body());
+    assert_eq!(body(&answer)["action"]["status"], "completed");
+    let vm = show(&service, id);
+    assert_eq!((&vm["memory"], &vm["disk"]), (&json!(1024), &json!(10)));
+    assert_eq!(vm["size_slug"], "s-1vcpu-1gb");
+    done(&service, id, &json!({"type": "power_on"}));
+    assert_eq!(memory(&service, id), 1024);
+    assert_eq!(disk_bytes(&service, id), 10 << 30);
+
+    // And back: the disk still fits. Then more disk, from which there is no way back.
+    done(&service, id, &json!({"type": "power_off"}));
+    assert_eq!(resize("s-1vcpu-512mb-10gb", true).status(), 201);
+    assert_eq!(resize("s-1vcpu-1gb", true).status(), 201);
+    let message = refused(&resize("s-1vcpu-512mb-10gb", false));
+    assert!(
+        message.contains("25 GB") && message.contains("has 10"),
+        "{message}"
+    );
+    done(&service, id, &json!({"type": "power_on"}));
+    assert_eq!(disk_bytes(&service, id), 25 << 30);
+    assert_eq!(show(&service, id)["disk"], 25);
+}
+
+#[test]
+fn a_larger_size_is_a_matter_of_the_quotas() {
+    let service = Service::start_with("[quotas]\nmemory_bytes = \"1 GiB\"");
+    let image = service.import("one", "hal1", &raw_disk(4, b"x"));
+    let id = machine(&service, &image, "web");
+    done(&service, id, &json!({"type": "power_off"}));
+    let resize = |size: &str| post(&service, id, &json!({"type": "resize", "size": size}));
+    let message = refused(&resize("s-1vcpu-2gb"));
+    assert!(message.contains("memory_bytes"), "{message}");
+    assert_eq!(show(&service, id)["memory"], 512);
+    assert_eq!(resize("s-1vcpu-1gb").status(), 201);
+}
+
+#[test]
+fn a_machine_gets_a_new_disk_from_another_image() {
+    let (service, first) = service();
+    let second = service.import("two", "hal1", &raw_disk(5, b"y"));
+    let elsewhere = service.import("three", "nbg1", &raw_disk(4, b"z"));
+    let id = machine(&service, &first, "web");
+    let address = show(&service, id)["networks"].clone();
+    let rebuild = |image: &Value| json!({"type": "rebuild", "image": image});
+    let message = refused(&post(&service, id, &rebuild(&elsewhere["id"])));
+    assert!(message.contains("`hal1`"), "{message}");
+    refused(&post(&service, id, &rebuild(&json!(77))));
+    refused(&post(&service, id, &rebuild(&json!("debian-12"))));
+
+    let disk = format!("regions/hal1/vms/{id}/disk.qcow2");
+    let disk = service.data().join(disk);
+    let base = |digest: &Value| {
+        let bytes = std::fs::read(&disk).unwrap();
+        let digest = digest.as_str().unwrap().trim_start_matches("sha256:");
+        bytes.windows(digest.len()).any(|w| w == digest.as_bytes())
+    };
+    assert!(base(&first["abbild"]["digest"]));
+    let action = done(&service, id, &rebuild(&second["id"]));
+    assert_eq!(action["status"], "completed", "{action}");
+    let vm = until(&service, id, "active");
+    assert_eq!(vm["image"]["name"], "two");
+    assert_eq!(vm["networks"], address);
+    assert!(base(&second["abbild"]["digest"]));
+
+    // Nobody needs the first image any longer, and a machine that is off is started.
+    done(&service, id, &json!({"type": "power_off"}));
+    let path = format!("/v2/images/{}", first["id"]);
+    assert_eq!(service.send("DELETE", &path, &[], b"").status(), 204);
+    wait_for(|| (service.stored("hal1") == 1).then_some(()));
+    let restore = json!({"type": "restore", "image": second["id"].to_string()});
+    let action = done(&service, id, &restore);
+    assert_eq!(action["status"], "completed", "{action}");
+    until(&service, id, "active");
+    let machines = service.data().join("regions/hal1/vms");
+    assert_eq!(std::fs::read_dir(machines).unwrap().count(), 1);
+}
+
+#[test]
+fn no_password_is_set_and_the_way_in_is_named() {
+    let (service, image) = service();
+    let id = machine(&service, &image, "web");
+    let message = refused(&post(&service, id, &json!({"type": "password_reset"})));
+    let console = format!("/v2/droplets/{id}/console");
+    assert!(message.contains(&console), "{message}");
 }
 
 #[test]
@@ -167,11 +279,16 @@ fn what_is_not_offered_is_refused_by_name() {
 fn what_was_asked_for_is_done_after_a_restart_and_a_deletion_does_not_wait() {
     let mut service = Service::start_with("[vm]\nshutdown_grace_seconds = 600");
     let image = service.import("one", "hal1", &raw_disk(4, b"x"));
+    let other = service.import("two", "hal1", &raw_disk(4, b"y"));
     let id = machine(&service, &image, "web");
-    post(&service, id, &json!({"type": "rename", "name": "other"}));
+    post(
+        &service,
+        id,
+        &json!({"type": "rebuild", "image": other["id"]}),
+    );
     service.stop();
     service.resume();
-    wait_for(|| (show(&service, id)["name"] == "other").then_some(()));
+    wait_for(|| (show(&service, id)["image"]["name"] == "two").then_some(()));
     until(&service, id, "active");
     post(&service, id, &json!({"type": "shutdown"}));
     // Stopping the service does not wait for the guest either.

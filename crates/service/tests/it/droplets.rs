@@ -41,6 +41,7 @@ fn a_machine_is_made_stopped_started_and_deleted() {
     let request = json!({
         "name": "web.example.org", "size": "s-1vcpu-512mb-10gb", "image": image["id"].to_string(),
         "region": "hal", "ssh_keys": null, "user_data": null, "baseurl": "ignored",
+        "ipv6": true, "backups": null, "monitoring": false, "private_networking": true,
     });
     let answer = service.call("POST", "/v2/droplets?per_page=200", &request);
     assert_eq!(answer.status(), 202, "{}", answer.body());
@@ -49,6 +50,8 @@ fn a_machine_is_made_stopped_started_and_deleted() {
     let action = &created["links"]["actions"][0];
     assert_eq!(action["rel"], "create");
     assert!(action["href"].as_str().unwrap().starts_with(&service.url));
+    let features = json!(["ipv6", "private_networking"]);
+    assert_eq!(created["droplet"]["features"], features);
     for field in ["region", "image", "size", "networks"] {
         assert!(created["droplet"][field].is_object(), "{field}");
     }

@@ -43,6 +43,10 @@ pub fn run(session: &Session, args: &VmCreateArgs) -> anyhow::Result<ExitCode> {
         ssh_keys: resolve_keys(&client, &args.keys)?,
         user_data,
         tags: Vec::new(),
+        backups: false,
+        ipv6: false,
+        monitoring: false,
+        private_networking: false,
         volumes: Vec::new(),
         vpc_uuid: None,
     };

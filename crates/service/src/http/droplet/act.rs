@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use abbild_api::{ActionOne, ActionsOfMany, DropletAction, DropletStatus};
+use abbild_api::{
+    ActionOne, ActionsOfMany, DropletAction, DropletStatus, IdOrName, RegionCopyStatus,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,8 +15,10 @@ use crate::Service;
 use crate::auth::Caller;
 use crate::db::action::{ActionRow, NewAction};
 use crate::db::droplet::{self, DropletRow};
-use crate::db::{self, Tx};
+use crate::db::{self, Tx, image};
 use crate::http::{ApiError, ApiResult, Body, Paging, PathId, action};
+use crate::quota;
+use crate::size::Size;
 
 /// A new action of a droplet, which a worker may begin at once.
 pub async fn insert(
@@ -39,8 +43,8 @@ pub async fn insert(
 /// Does something to a machine
 ///
 /// `type` says what, and some have parameters. A machine does one thing at a time: while an action of
-/// it is open, and it is `locked`, another one is refused with 422. What is the case already, as
-/// `power_on` of a machine that runs, is completed at once.
+/// it is open, and it is `locked`, another one is refused with 422. What takes no time is completed at
+/// once: `rename`, `resize`, and what is the case already, as `power_on` of a machine that runs.
 #[utoipa::path(
     post,
     path = "/v2/droplets/{id}/actions",
@@ -60,7 +64,7 @@ pub async fn act(
     let row = droplet::find(&mut *tx, account.id, id)
         .await?
         .ok_or_else(ApiError::not_found)?;
-    let begun = begin(&mut tx, &row, &wanted).await?;
+    let begun = begin(&service, &mut tx, &row, &wanted).await?;
     tx.commit().await?;
     service.announce("droplet");
     let action = action::to_api(&service, begun)?;
@@ -88,7 +92,7 @@ pub async fn act_tagged(
     let mut tx = service.db.write().await?;
     let mut actions = Vec::new();
     for row in tagged(&mut tx, account.id, &paging).await? {
-        let begun = begin(&mut tx, &row, &wanted)
+        let begun = begin(&service, &mut tx, &row, &wanted)
             .await
             .map_err(|error| error.about(&format!("droplet {} `{}`", row.id, row.name)))?;
         actions.push(action::to_api(&service, begun)?);
@@ -98,24 +102,105 @@ pub async fn act_tagged(
     Ok((StatusCode::CREATED, Json(ActionsOfMany { actions })))
 }
 
-/// A new action, unless it is known to be impossible; what is the case already is done at once.
-async fn begin(tx: &mut Tx, row: &DropletRow, wanted: &DropletAction) -> ApiResult<ActionRow> {
+/// A new action, unless it is known to be impossible; what takes no time is done at once.
+async fn begin(
+    service: &Service,
+    tx: &mut Tx,
+    row: &DropletRow,
+    wanted: &DropletAction,
+) -> ApiResult<ActionRow> {
     is_idle(tx, row).await?;
     let status = row.status()?;
-    match wanted {
-        DropletAction::Reboot if status != DropletStatus::Active => {
+    let is_done = match wanted {
+        DropletAction::PowerOn => status == DropletStatus::Active,
+        DropletAction::PowerOff | DropletAction::Shutdown => status == DropletStatus::Off,
+        DropletAction::PowerCycle => false,
+        DropletAction::Reboot if status == DropletStatus::Active => false,
+        DropletAction::Reboot => {
             return Err(ApiError::unprocessable(
                 "the droplet is off, and only one that runs can be rebooted; `power_on` starts it",
             ));
         }
-        DropletAction::Rename { name } => create::check_name(name)?,
-        _ => {}
-    }
+        DropletAction::PasswordReset => return Err(no_password(row)),
+        DropletAction::Resize { size, disk } => {
+            resize(service, tx, row, size, *disk).await?;
+            true
+        }
+        DropletAction::Rebuild { image } | DropletAction::Restore { image } => {
+            begin_rebuild(tx, row, image).await?;
+            false
+        }
+        DropletAction::Rename { name } => {
+            create::check_name(name)?;
+            droplet::set_name(tx, row.id, name).await?;
+            true
+        }
+    };
     let action = insert(tx, row, wanted.kind(), Some(wanted)).await?;
-    if is_the_case(status, wanted) {
+    if is_done {
         return Ok(db::action::complete(tx, action.id).await?);
     }
     Ok(action)
+}
+
+fn no_password(row: &DropletRow) -> ApiError {
+    ApiError::unprocessable(format!(
+        "no password can be set in a machine from outside; log in with an SSH key, or set one on the \
+         recovery console: /v2/droplets/{}/console, which is `abbild vm console {}`",
+        row.id, row.name
+    ))
+}
+
+/// The row says what the machine is started with the next time, so this is all there is to do.
+async fn resize(
+    service: &Service,
+    tx: &mut Tx,
+    row: &DropletRow,
+    slug: &str,
+    disk: bool,
+) -> ApiResult<()> {
+    let to = create::known_size(slug)?;
+    if row.status()? != DropletStatus::Off {
+        return Err(ApiError::unprocessable(
+            "the droplet must be powered off before it is resized; `shutdown` asks its guest to",
+        ));
+    }
+    let from = size_of(row)?;
+    let present = from.disk_gb_of(row.disk_gb);
+    if i64::from(to.disk_gb) < present {
+        return Err(ApiError::unprocessable(format!(
+            "a disk only grows: the droplet's has {present} GB, and size `{slug}` has {}",
+            to.disk_gb
+        )));
+    }
+    let wanted = quota::of_resize(from, to);
+    quota::check(&service.config.quotas, tx, row.account_id, &wanted).await?;
+    let disk_gb = if disk { to.disk_gb.into() } else { present };
+    droplet::set_size(tx, row.id, to.slug, disk_gb).await?;
+    Ok(())
+}
+
+/// From now on the image is not removed before the machine lies on it.
+async fn begin_rebuild(tx: &mut Tx, row: &DropletRow, which: &IdOrName) -> ApiResult<()> {
+    let disk_gb = size_of(row)?.disk_gb_of(row.disk_gb);
+    let disk_bytes = db::from_sql_size(disk_gb) << 30;
+    let image = create::usable_image(tx, row.account_id, which, disk_bytes).await?;
+    let copy = image::region(tx, image.id, &row.region).await?;
+    let is_there = match &copy {
+        Some(copy) => copy.status()? == RegionCopyStatus::Available,
+        None => false,
+    };
+    match image.digest {
+        Some(digest) if is_there => Ok(droplet::set_next(tx, row.id, &digest).await?),
+        _ => Err(ApiError::unprocessable(format!(
+            "image {} is not available in region `{}`, where the droplet is; transfer it there first",
+            image.id, row.region
+        ))),
+    }
+}
+
+fn size_of(row: &DropletRow) -> ApiResult<&'static Size> {
+    Size::find(&row.size).ok_or_else(|| ApiError::internal(format!("size {} is gone", row.size)))
 }
 
 /// Refuses a second action while one is open.
@@ -128,13 +213,5 @@ async fn is_idle(tx: &mut Tx, row: &DropletRow) -> ApiResult<()> {
             "Droplet already has a pending event. It is `{}`, action {}; wait until it has ended",
             action.kind, action.id
         ))),
-    }
-}
-
-fn is_the_case(status: DropletStatus, wanted: &DropletAction) -> bool {
-    match wanted {
-        DropletAction::PowerOn => status == DropletStatus::Active,
-        DropletAction::PowerOff | DropletAction::Shutdown => status == DropletStatus::Off,
-        _ => false,
     }
 }

@@ -53,7 +53,7 @@ pub async fn create(
     let ssh_keys = ssh_keys(&service, account.id, &request.ssh_keys).await?;
 
     let mut tx = service.db.write().await?;
-    let image = usable_image(&mut tx, account.id, &request.image, size).await?;
+    let image = usable_image(&mut tx, account.id, &request.image, size.disk_bytes()).await?;
     let region = usable_region(&service, &image, request.region.as_deref()).await?;
     let wanted = quota::of_machines(size, names.len());
     quota::check(&service.config.quotas, &mut tx, account.id, &wanted).await?;
@@ -71,6 +71,7 @@ pub async fn create(
             ssh_port,
             ssh_keys: &db::to_json(&ssh_keys),
             user_data: request.user_data.as_deref(),
+            features: &db::to_json(&features(&request)),
         };
         let row = droplet::insert(&mut tx, &new).await?;
         tag::set(&mut tx, account.id, Kind::Droplet, row.id, &request.tags).await?;
@@ -150,6 +151,17 @@ pub fn check_name(name: &str) -> ApiResult<()> {
     ))
 }
 
+fn features(request: &CreateDroplet) -> Vec<&'static str> {
+    let all = [
+        ("backups", request.backups),
+        ("ipv6", request.ipv6),
+        ("monitoring", request.monitoring),
+        ("private_networking", request.private_networking),
+    ];
+    let wanted = all.into_iter().filter(|(_, wanted)| *wanted);
+    wanted.map(|(name, _)| name).collect()
+}
+
 /// What the request may carry but cannot have here.
 fn check_options(request: &CreateDroplet) -> ApiResult<()> {
     if request
@@ -176,7 +188,8 @@ fn check_options(request: &CreateDroplet) -> ApiResult<()> {
     Ok(())
 }
 
-fn known_size(slug: &str) -> ApiResult<&'static Size> {
+/// The size `slug`.
+pub fn known_size(slug: &str) -> ApiResult<&'static Size> {
     Size::find(slug).ok_or_else(|| {
         ApiError::unprocessable(format!(
             "there is no size `{slug}`; GET /v2/sizes lists them"
@@ -201,11 +214,12 @@ async fn ssh_keys(
     Ok(keys)
 }
 
-async fn usable_image(
+/// An image that a disk of `disk_bytes` can be made from.
+pub async fn usable_image(
     tx: &mut Tx,
     account: i64,
     which: &IdOrName,
-    size: &Size,
+    disk_bytes: u64,
 ) -> ApiResult<ImageRow> {
     let missing = || ApiError::unprocessable(format!("there is no image `{which}` in the account"));
     let IdOrName::Id(id) = which else {
@@ -231,10 +245,10 @@ async fn usable_image(
         }
     }
     let virtual_size = row.virtual_bytes.map_or(0, from_sql_size);
-    if virtual_size > size.disk_bytes() {
+    if virtual_size > disk_bytes {
         return Err(ApiError::unprocessable(format!(
-            "image {id} needs a disk of {virtual_size} bytes, but size `{}` has {} GB; take a larger size",
-            size.slug, size.disk_gb
+            "image {id} needs a disk of {virtual_size} bytes, and the disk would have {disk_bytes}; \
+             take a larger size"
         )));
     }
     Ok(row)

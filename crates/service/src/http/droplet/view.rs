@@ -6,10 +6,10 @@ use abbild_api::{Droplet, DropletExtra, Id, Image, NetworkV4, Networks, Region, 
 use abbild_guest::{Lang, Outcome, Report};
 
 use crate::Service;
-use crate::db;
 use crate::db::droplet::{self, DropletRow};
 use crate::db::image::{self, ImageRow};
 use crate::db::tag::{self, Kind};
+use crate::db::{self, from_json};
 use crate::http::action::timestamp;
 use crate::http::{ApiError, ApiResult, image_view};
 use crate::size::Size;
@@ -90,12 +90,12 @@ async fn assemble(
         name: row.name,
         memory: size.memory_mib.into(),
         vcpus: size.vcpus.into(),
-        disk: size.disk_gb.into(),
+        disk: size.disk_gb_of(row.disk_gb),
         locked: parts.locked,
         status,
         kernel: None,
         created_at: timestamp(row.created_at),
-        features: Vec::new(),
+        features: from_json(&row.features)?,
         backup_ids: Vec::new(),
         next_backup_window: None,
         snapshot_ids: Vec::new(),

@@ -34,6 +34,9 @@ impl Processor {
     }
 }
 
+/// The name by which QEMU knows the machine's disk.
+pub const DISK_NODE: &str = "disk";
+
 /// What no QEMU of ours may do, whatever its guest makes of it: start programs, change users,
 /// rearrange the scheduler, or use system calls from the last century. This also rules out
 /// `-daemonize`, which forks.
@@ -117,7 +120,7 @@ fn base_node(launch: &Launch) -> String {
 
 fn disk_node() -> String {
     json!({
-        "node-name": "disk",
+        "node-name": DISK_NODE,
         "driver": "qcow2",
         "discard": "unmap",
         "detect-zeroes": "unmap",

@@ -25,7 +25,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use abbild_convert::{Backing, create_overlay};
-use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
@@ -118,7 +118,33 @@ impl MachineDir {
     /// attempt may have left.
     pub fn build(&self, spec: &VmSpec) -> Result<(), VmError> {
         self.remove()?;
+        self.prepare(spec)?;
+        self.exchange()
+    }
+
+    /// Puts what was prepared in the place of what is there, which is removed. At any moment one of
+    /// the two is there, and whole.
+    pub fn exchange(&self) -> Result<(), VmError> {
         let new = self.unfinished();
+        let doing = || doing(format!("creating {}", self.path.display()));
+        if !self.exists() {
+            return fs::rename(&new, &self.path).map_err(doing());
+        }
+        rustix::fs::renameat_with(CWD, &new, CWD, &self.path, RenameFlags::EXCHANGE)
+            .map_err(io::Error::from)
+            .and_then(|()| fs::remove_dir_all(&new))
+            .map_err(doing())
+    }
+
+    /// Makes a new machine beside the one that is there, if one is.
+    pub fn prepare(&self, spec: &VmSpec) -> Result<(), VmError> {
+        let new = self.unfinished();
+        match fs::remove_dir_all(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(doing(format!("removing {}", new.display()))(error));
+            }
+            _ => {}
+        }
         let image = std::path::absolute(&spec.image).map_err(doing("resolving the image path"))?;
         let image = image.to_str().ok_or_else(|| {
             let path = image.display();
@@ -143,18 +169,33 @@ impl MachineDir {
         let launch = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
         launch
             .and_then(|launch| fs::write(new.join(LAUNCH), launch))
-            .map_err(doing("writing launch.json"))?;
-        fs::rename(&new, &self.path).map_err(doing(format!("creating {}", self.path.display())))
+            .map_err(doing("writing launch.json"))
     }
 
-    /// Replaces the config drive. A QEMU that lives keeps the one that it has open.
-    pub fn configure(&self, spec: &VmSpec) -> Result<(), VmError> {
-        let drive = config_drive(spec, &self.launch()?.uuid)?;
-        self.replace(CONFIG_DRIVE, &drive)
+    /// Brings what the next start reads up to date with `spec`: the machine may have been given
+    /// another name or size while it was off.
+    pub fn refresh(&self, spec: &VmSpec) -> Result<Launch, VmError> {
+        let mut launch = self.launch()?;
+        launch.vcpus = spec.vcpus;
+        launch.memory_mib = spec.memory_mib;
+        launch.address = spec.address;
+        launch.ssh_port = spec.ssh_port;
+        let text = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
+        self.replace(LAUNCH, &text.map_err(doing("writing launch.json"))?)?;
+        self.replace(CONFIG_DRIVE, &config_drive(spec, &launch.uuid)?)?;
+        Ok(launch)
+    }
+
+    /// The size of the disk as the guest sees it, in bytes.
+    pub fn disk_bytes(&self) -> Result<u64, VmError> {
+        virtual_size(&self.file(DISK)).map_err(doing("reading the size of the disk"))
     }
 
     /// Gives a file new content, all or nothing, also if the host goes down.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), VmError> {
+        if fs::read(self.file(name)).is_ok_and(|present| present == content) {
+            return Ok(());
+        }
         let new = self.file(&format!("{name}.new"));
         File::create(&new)
             .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))

@@ -124,9 +124,9 @@ impl Qemu {
         }
     }
 
-    async fn run(&self, machine: &MachineDir) -> Result<(), VmError> {
+    async fn run(&self, machine: &MachineDir, spec: &VmSpec) -> Result<(), VmError> {
         let processor = self.accelerator.processor().await;
-        process::start(&self.program, machine, processor).await
+        process::start(&self.program, machine, spec, processor).await
     }
 }
 
@@ -141,12 +141,22 @@ impl Hypervisor for Qemu {
             let (machine, spec) = (machine.clone(), spec.clone());
             blocking(move || machine.build(&spec)).await?;
         }
-        self.run(&machine).await
+        self.run(&machine, spec).await
     }
 
-    async fn start(&self, id: VmId) -> Result<(), VmError> {
-        let (machine, _guard) = self.existing(id).await?;
-        self.run(&machine).await
+    async fn start(&self, spec: &VmSpec) -> Result<(), VmError> {
+        let (machine, _guard) = self.existing(spec.id).await?;
+        self.run(&machine, spec).await
+    }
+
+    async fn rebuild(&self, spec: &VmSpec) -> Result<(), VmError> {
+        let (machine, _guard) = self.machine(spec.id).await;
+        {
+            let (machine, spec) = (machine.clone(), spec.clone());
+            blocking(move || machine.prepare(&spec)).await?;
+        }
+        process::end(&machine, false).await?;
+        blocking(move || machine.exchange()).await
     }
 
     async fn stop(&self, id: VmId) -> Result<(), VmError> {
@@ -169,12 +179,6 @@ impl Hypervisor for Qemu {
             Err(_) if !machine.is_alive()? => Err(VmError::NotRunning(id)),
             Err(error) => Err(error),
         }
-    }
-
-    async fn configure(&self, spec: &VmSpec) -> Result<(), VmError> {
-        let (machine, _guard) = self.existing(spec.id).await?;
-        let spec = spec.clone();
-        blocking(move || machine.configure(&spec)).await
     }
 
     async fn status(&self, id: VmId) -> Result<VmStatus, VmError> {

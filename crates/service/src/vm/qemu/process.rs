@@ -14,14 +14,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::command::{Processor, arguments};
+use super::command::{DISK_NODE, Processor, arguments};
 use super::files::{Launch, MachineDir, QMP_SOCKET, doing};
 use super::qmp::{self, Qmp};
-use crate::vm::VmError;
 use crate::vm::network::check_port;
+use crate::vm::{VmError, VmSpec};
 
 /// From start to the first answer; 0.1 s is usual, and an overloaded host takes seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -50,12 +51,13 @@ impl From<qmp::Error> for VmError {
 pub async fn start(
     program: &Path,
     machine: &MachineDir,
+    spec: &VmSpec,
     processor: Processor,
 ) -> Result<(), VmError> {
     let Some(lock) = machine.take_lock()? else {
         return resume(machine).await;
     };
-    let launch = machine.launch()?;
+    let launch = machine.refresh(spec)?;
     check_port(launch.address, launch.ssh_port).map_err(|source| VmError::Port {
         address: launch.address,
         port: launch.ssh_port,
@@ -65,7 +67,7 @@ pub async fn start(
     let started = timeout(START_TIMEOUT, async {
         tokio::select! {
             error = death(&mut child, machine) => Err(error),
-            result = first_contact(machine) => result,
+            result = first_contact(machine, spec.disk_bytes) => result,
         }
     });
     let result = started.await.unwrap_or_else(|_| {
@@ -115,13 +117,19 @@ fn spawn(
         .map_err(doing("starting `setsid` (of util-linux)"))
 }
 
-async fn first_contact(machine: &MachineDir) -> Result<(), VmError> {
-    loop {
+async fn first_contact(machine: &MachineDir, disk_bytes: u64) -> Result<(), VmError> {
+    let stream = loop {
         match machine.connect(QMP_SOCKET).await {
-            Ok(stream) => return go(&mut Qmp::negotiate(stream).await?).await,
+            Ok(stream) => break stream,
             Err(_) => sleep(PAUSE).await,
         }
+    };
+    let mut qmp = Qmp::negotiate(stream).await?;
+    if machine.disk_bytes()? < disk_bytes {
+        let larger = json!({ "node-name": DISK_NODE, "size": disk_bytes });
+        qmp.execute_with("block_resize", larger).await?;
     }
+    go(&mut qmp).await
 }
 
 /// The monitor of a machine whose QEMU answers.

@@ -68,7 +68,17 @@ impl Qmp {
     ///
     /// QEMU's refusal, silence, the end of the connection, or something else than QMP.
     pub async fn execute(&mut self, command: &str) -> Result<Value, Error> {
-        let line = format!("{}\n", json!({ "execute": command }));
+        self.execute_with(command, json!({})).await
+    }
+
+    /// Runs a command with these arguments, an object, and gives what it returned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::execute`].
+    pub async fn execute_with(&mut self, command: &str, arguments: Value) -> Result<Value, Error> {
+        let message = json!({ "execute": command, "arguments": arguments });
+        let line = format!("{message}\n");
         self.stream.get_mut().write_all(line.as_bytes()).await?;
         loop {
             let mut message = self.receive().await?;

@@ -213,7 +213,10 @@ async fn a_machine_lives_through_everything_and_leaves_nothing() {
     let Some(host) = Host::new(1) else { return };
     let qemu = host.driver().await;
     assert_eq!(qemu.status(1).await.unwrap(), VmStatus::Absent);
-    assert!(matches!(qemu.start(1).await, Err(VmError::Absent(1))));
+    assert!(matches!(
+        qemu.start(&host.spec(1)).await,
+        Err(VmError::Absent(1))
+    ));
     qemu.delete(1).await.unwrap();
 
     qemu.acceleration().await;
@@ -227,7 +230,7 @@ async fn a_machine_lives_through_everything_and_leaves_nothing() {
     // Again is no error, and no second machine.
     let processes = host.processes(1);
     qemu.create(&host.spec(1)).await.unwrap();
-    qemu.start(1).await.unwrap();
+    qemu.start(&host.spec(1)).await.unwrap();
     assert_eq!(host.processes(1), processes);
 
     // A new driver finds it, as after a restart of the service.
@@ -244,7 +247,7 @@ async fn a_machine_lives_through_everything_and_leaves_nothing() {
     );
     assert_eq!(host.processes(1), Vec::<i32>::new());
     assert!(matches!(qemu.console(1).await, Err(VmError::NotRunning(1))));
-    qemu.start(1).await.unwrap();
+    qemu.start(&host.spec(1)).await.unwrap();
     greeted(&qemu, 1, 2).await;
 
     qemu.delete(1).await.unwrap();
@@ -273,13 +276,13 @@ async fn the_end_of_a_machine_is_explained() {
     let reason = stopped(&qemu, 1).await.unwrap();
     assert!(reason.contains("killed"), "{reason}");
 
-    qemu.start(1).await.unwrap();
+    qemu.start(&host.spec(1)).await.unwrap();
     let pid = host.processes(1)[0].to_string();
     assert!(Command::new("kill").arg(&pid).status().unwrap().success());
     let reason = stopped(&qemu, 1).await.unwrap();
     assert!(reason.contains("terminating on signal 15"), "{reason}");
 
-    qemu.start(1).await.unwrap();
+    qemu.start(&host.spec(1)).await.unwrap();
     greeted(&qemu, 1, 1).await;
     qemu.console(1)
         .await
@@ -293,7 +296,7 @@ async fn the_end_of_a_machine_is_explained() {
     );
 
     std::fs::remove_file(host.image()).unwrap();
-    let error = qemu.start(1).await.unwrap_err().to_string();
+    let error = qemu.start(&host.spec(1)).await.unwrap_err().to_string();
     assert!(error.contains("No such file"), "{error}");
     qemu.delete(1).await.unwrap();
 }
