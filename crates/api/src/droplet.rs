@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Id, IdOrName, Image, Links, Meta, Region, Size, null_as_default};
+use crate::{Hardware, Id, IdOrName, Image, Links, Meta, Region, Size, null_as_default};
 
 /// State of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,10 @@ pub struct DropletExtra {
     /// Why it is not `kvm`.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub acceleration_note: Option<String>,
+    /// What the machine is made of, as soon as it has a disk.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub hardware: Option<Hardware>,
     /// Why the machine is off, or why it could not be created.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,

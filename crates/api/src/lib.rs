@@ -14,6 +14,7 @@ mod audit;
 mod droplet;
 mod droplet_action;
 mod error;
+mod hardware;
 mod image;
 mod key;
 mod page;
@@ -35,6 +36,7 @@ pub use droplet::{
 };
 pub use droplet_action::DropletAction;
 pub use error::{ErrorBody, ErrorId};
+pub use hardware::{Chipset, Devices, Firmware, Hardware};
 pub use image::{
     CreateImage, Image, ImageAction, ImageExtra, ImageList, ImageOne, ImageStatus, RegionCopy,
     RegionCopyStatus, Stage, UpdateImage, distribution_or_unknown,

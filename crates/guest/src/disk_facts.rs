@@ -13,8 +13,15 @@ use crate::facts::{Device, Evidence, Fact, Fault};
 pub struct PartitionTable {
     /// `gpt`, `mbr`, or `none` for a filesystem without a table.
     pub kind: String,
+    /// Bytes of the sectors that it counts in, 512 or 4096; a machine's disk must have the same.
+    #[serde(default = "usual_sector")]
+    pub sector_size: u32,
     /// The partitions, in the table's order.
     pub partitions: Vec<Partition>,
+}
+
+fn usual_sector() -> u32 {
+    512
 }
 
 /// One partition.

@@ -58,7 +58,10 @@ fn image(container: &Container, lang: Lang) -> String {
 
 /// `GPT: 1 ext4, 14 BIOS boot, 15 vfat`.
 fn partitions(facts: &Facts, lang: Lang) -> String {
-    let Some(PartitionTable { kind, partitions }) = &facts.partition_table else {
+    let Some(PartitionTable {
+        kind, partitions, ..
+    }) = &facts.partition_table
+    else {
         return String::new();
     };
     if kind == "none" {

@@ -15,7 +15,7 @@ const MAX_PARTITIONS: usize = 64;
 /// The partitions of `disk`; a filesystem without a table counts as partition 0. The rest of what
 /// the table says goes into `facts`.
 pub(super) fn read<D: Disk>(disk: &Arc<D>, facts: &mut Facts) -> Vec<Partition> {
-    let (kind, partitions) = match partition::read(disk) {
+    let (kind, sector_size, partitions) = match partition::read(disk) {
         Ok(table) => {
             facts.boot = firmware::probe(disk, &table);
             for warning in &table.warnings {
@@ -28,17 +28,20 @@ pub(super) fn read<D: Disk>(disk: &Arc<D>, facts: &mut Facts) -> Vec<Partition> 
                 .take(MAX_PARTITIONS)
                 .map(to_fact)
                 .collect();
-            (table.scheme.to_string().to_lowercase(), partitions)
+            let kind = table.scheme.to_string().to_lowercase();
+            (kind, table.sector_size, partitions)
         }
         Err(error) => {
             if error.kind() != ErrorKind::NotRecognised {
                 facts.faults.push(from_disk(&error));
             }
-            ("none".to_owned(), vec![whole_disk(disk.virtual_size())])
+            let whole = vec![whole_disk(disk.virtual_size())];
+            ("none".to_owned(), 512, whole)
         }
     };
     facts.partition_table = Some(PartitionTable {
         kind,
+        sector_size,
         partitions: Vec::new(),
     });
     partitions

@@ -38,7 +38,7 @@ pub use secret::Secret;
 use crate::db::{Backend, sqlite_url};
 pub use crate::fetch::FetchConfig;
 pub use crate::retention::RetentionConfig;
-use crate::vm::qemu::QemuConfig;
+use crate::vm::qemu::{QemuConfig, Uefi};
 
 /// 100 GiB, the largest virtual disk by default.
 pub const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 107_374_182_400;
@@ -200,6 +200,10 @@ pub struct VmConfig {
     pub kvm: bool,
     /// How long a guest that is asked to shut down may take, before its machine is ended.
     pub shutdown_grace_seconds: u32,
+    /// UEFI firmware for guests that have no boot loader for a BIOS, and the file from which each gets
+    /// its variables.
+    pub uefi_code: PathBuf,
+    pub uefi_vars: PathBuf,
 }
 
 impl Default for Config {
@@ -271,12 +275,15 @@ impl Default for Limits {
 
 impl Default for VmConfig {
     fn default() -> Self {
+        let uefi = Uefi::default();
         Self {
             first_address: Ipv4Addr::new(127, 64, 0, 2),
             addresses: 4096,
             qemu: PathBuf::from("qemu-system-x86_64"),
             kvm: true,
             shutdown_grace_seconds: 60,
+            uefi_code: uefi.code,
+            uefi_vars: uefi.variables,
         }
     }
 }
@@ -297,6 +304,10 @@ impl VmConfig {
         QemuConfig {
             program: self.qemu.clone(),
             allow_kvm: self.kvm,
+            uefi: Uefi {
+                code: self.uefi_code.clone(),
+                variables: self.uefi_vars.clone(),
+            },
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Droplets: the machines that customers made.
 
-use abbild_api::DropletStatus;
+use abbild_api::{DropletStatus, Hardware};
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::image::Filter;
-use super::{Executor, Pool, Result, Tx, Window, from_word, now, word};
+use super::{Executor, Pool, Result, Tx, Window, from_json, from_word, now, to_json, word};
 
 /// One machine.
 #[derive(Debug, Clone, FromRow)]
@@ -23,6 +23,7 @@ pub struct DropletRow {
     pub user_data: Option<String>,
     pub created_at: i64,
     status: String,
+    hardware: Option<String>,
     pub reason: Option<String>,
     pub deleted_at: Option<i64>,
     pub disk_gb: Option<i64>,
@@ -33,6 +34,11 @@ impl DropletRow {
     /// State.
     pub fn status(&self) -> Result<DropletStatus> {
         from_word(&self.status)
+    }
+
+    /// What the machine is made of, once it has a disk.
+    pub fn hardware(&self) -> Result<Option<Hardware>> {
+        self.hardware.as_deref().map(from_json).transpose()
     }
 }
 
@@ -272,6 +278,16 @@ pub async fn set_image(tx: &mut Tx, id: i64, image: i64, digest: &str) -> Result
     sqlx::query("UPDATE droplets SET image_id = $1, digest = $2, next_digest = NULL WHERE id = $3")
         .bind(image)
         .bind(digest)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Notes what a machine is made of.
+pub async fn set_hardware(tx: &mut Tx, id: i64, hardware: &Hardware) -> Result<()> {
+    sqlx::query("UPDATE droplets SET hardware = $1 WHERE id = $2")
+        .bind(to_json(hardware))
         .bind(id)
         .execute(&mut **tx)
         .await?;

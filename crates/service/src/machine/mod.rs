@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use abbild_api::{DropletAction, DropletStatus};
+use abbild_guest::Report;
 use anyhow::{Context, bail};
 
 use crate::config::VmConfig;
@@ -18,8 +19,7 @@ use crate::db::droplet::{self, DropletRow};
 use crate::db::image::ImageRow;
 use crate::db::{self, Tx, from_json, from_sql_size};
 use crate::size::Size;
-use crate::vm::network;
-use crate::vm::{Hypervisor, VmSpec};
+use crate::vm::{Hypervisor, VmSpec, network, platform};
 use crate::{Service, removal};
 pub use watch::watch;
 
@@ -56,7 +56,12 @@ pub async fn create(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resul
     let region = service.region(&row.region)?;
     let spec = spec(service, &row).await?;
     region.hypervisor.create(&spec).await?;
-    finish(service, action, DropletStatus::Active, None).await
+    let mut tx = service.write_for(action).await?;
+    droplet::set_hardware(&mut tx, row.id, &spec.hardware).await?;
+    droplet::set_status(&mut tx, row.id, DropletStatus::Active, None).await?;
+    db::action::finish(&mut tx, action.id, None).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// An image of a machine's owner, who may have deleted it.
@@ -71,6 +76,7 @@ async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
     let size = Size::find(&row.size).context("the size no longer exists")?;
     let region = service.region(&row.region)?;
     let image = image(service, row, row.image_id).await?;
+    let report: Option<Report> = image.report.as_deref().map(from_json).transpose()?;
     let virtual_bytes = image.virtual_bytes.map_or(0, db::from_sql_size);
     let disk_bytes = from_sql_size(size.disk_gb_of(row.disk_gb)) << 30;
     Ok(VmSpec {
@@ -84,6 +90,7 @@ async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
         ssh_port: u16::try_from(row.ssh_port)?,
         ssh_keys: from_json(&row.ssh_keys)?,
         user_data: row.user_data.clone().map(String::into_bytes),
+        hardware: platform::choose(report.as_ref().map(|report| &report.facts)),
         region: row.region.clone(),
     })
 }

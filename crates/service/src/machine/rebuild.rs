@@ -38,6 +38,7 @@ pub async fn run(
 
     let mut tx = service.write_for(action).await?;
     droplet::set_image(&mut tx, row.id, image.id, &digest).await?;
+    droplet::set_hardware(&mut tx, row.id, &spec.hardware).await?;
     tx.commit().await?;
     removal::remove_later(service, Some(row.digest.clone()));
 

@@ -16,11 +16,13 @@
 pub mod config_drive;
 pub mod iso9660;
 pub mod network;
+pub mod platform;
 pub mod qemu;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use abbild_api::Hardware;
 use tokio::net::UnixStream;
 
 /// The permanent number of a machine: the droplet id.
@@ -49,6 +51,8 @@ pub struct VmSpec {
     pub ssh_keys: Vec<(String, String)>,
     /// cloud-init user data, any content.
     pub user_data: Option<Vec<u8>>,
+    /// What the machine is made of.
+    pub hardware: Hardware,
     /// Slug of the region, told to the guest as its availability zone.
     pub region: String,
 }

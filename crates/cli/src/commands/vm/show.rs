@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use abbild_api::Droplet;
+use abbild_api::{Devices, Droplet, Firmware};
 
 use crate::args::VmRef;
 use crate::names;
@@ -32,6 +32,21 @@ pub fn write(out: &mut dyn Write, vm: &Droplet) -> io::Result<()> {
         Some(note) => format!("{} ({note})", extra.acceleration),
         None => extra.acceleration.clone(),
     });
+    let hardware = extra.and_then(|extra| extra.hardware.as_ref());
+    let firmware = hardware.map(|hardware| {
+        let name = match hardware.firmware {
+            Firmware::Bios => "BIOS",
+            Firmware::Uefi => "UEFI",
+        };
+        format!("{name} ({})", hardware.firmware_note)
+    });
+    let devices = hardware.map(|hardware| {
+        let names = match hardware.devices {
+            Devices::Virtio => "virtio",
+            Devices::Emulated => "SATA and e1000",
+        };
+        format!("{names} ({})", hardware.devices_note)
+    });
     let lines = [
         ("id", vm.id.to_string()),
         ("name", vm.name.clone()),
@@ -48,6 +63,8 @@ pub fn write(out: &mut dyn Write, vm: &Droplet) -> io::Result<()> {
         ("tags", vm.tags.join(", ")),
         ("created", vm.created_at.clone()),
         ("acceleration", acceleration.unwrap_or_default()),
+        ("firmware", firmware.unwrap_or_default()),
+        ("devices", devices.unwrap_or_default()),
         (
             "address",
             address(vm)

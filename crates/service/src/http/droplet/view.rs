@@ -151,6 +151,7 @@ async fn extra(
             .as_ref()
             .map_or_else(String::new, |a| a.name.to_owned()),
         acceleration_note: acceleration.and_then(|a| a.fallback_reason),
+        hardware: row.hardware()?,
         reason: row.reason.clone(),
         warnings: report.map_or_else(Vec::new, |report| warnings(&report, lang)),
         console: SerialConsole {

@@ -8,9 +8,12 @@
 //! Nothing is left to QEMU's guessing: formats and backing files are stated node by node, so no
 //! byte that a guest or a customer wrote decides how a file is read.
 
+use abbild_api::{Chipset, Devices, Firmware};
 use serde_json::json;
 
 use super::files::{self, Launch};
+use super::uefi::Uefi;
+use crate::vm::VmError;
 use crate::vm::network::mac_address;
 
 /// How the guest's processors are run.
@@ -46,63 +49,145 @@ pub const SANDBOX: [&str; 2] = [
 ];
 
 /// All arguments for a machine. It starts paused, and `cont` through QMP sets it going.
-pub fn arguments(launch: &Launch, processor: Processor) -> Vec<String> {
+///
+/// # Errors
+/// When the machine needs firmware that is not installed.
+pub fn arguments(
+    launch: &Launch,
+    processor: Processor,
+    uefi: &Uefi,
+) -> Result<Vec<String>, VmError> {
+    let mut line = CommandLine::default();
     let id = launch.id;
-    let mut arguments: Vec<String> = Vec::new();
-    let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-    add("-name", format!("guest=abbild-{id}"));
-    add("-uuid", launch.uuid.clone());
-    // No display adapter: the BIOS and boot loaders that use it talk to the serial port instead.
-    add("-machine", "pc,graphics=off,usb=off,vmport=off".into());
-    add("-smp", launch.vcpus.to_string());
-    add("-m", format!("{}M", launch.memory_mib));
-    add("-boot", "strict=on".into());
-    add(
-        "-smbios",
-        "type=1,manufacturer=Abbild,product=Virtual machine".into(),
-    );
+    line.add("-name", format!("guest=abbild-{id}"));
+    line.add("-uuid", launch.uuid.clone());
+    line.mainboard(launch, uefi)?;
+    line.disks(launch);
+    line.network(launch);
+    line.add("-device", "virtio-rng-pci,addr=6");
+    line.consoles();
+    line.add("-pidfile", files::PID);
+    line.flag("-nodefaults");
+    line.flag("-no-user-config");
+    line.flag("-S");
+    line.0.extend(SANDBOX.map(str::to_owned));
+    line.0.extend(processor.options());
+    Ok(line.0)
+}
 
-    add("-blockdev", base_node(launch));
-    add("-blockdev", disk_node());
-    add("-blockdev", config_node());
-    add(
-        "-device",
-        "virtio-blk-pci,addr=3,drive=disk,bootindex=0".into(),
-    );
-    add("-device", "virtio-blk-pci,addr=4,drive=config".into());
+/// A command line as it grows.
+#[derive(Debug, Default)]
+struct CommandLine(Vec<String>);
 
-    let (address, port) = (launch.address, launch.ssh_port);
-    // IPv6 would be offered to the guest even where the host has none.
-    add(
-        "-netdev",
-        format!("user,id=net0,ipv6=off,hostfwd=tcp:{address}:{port}-:22"),
-    );
-    let mac = mac_address(id);
-    // An empty ROM file saves loading the network boot code.
-    add(
-        "-device",
-        format!("virtio-net-pci,addr=5,netdev=net0,mac={mac},romfile="),
-    );
-    add("-device", "virtio-rng-pci,addr=6".into());
+impl CommandLine {
+    fn add(&mut self, option: &str, value: impl Into<String>) {
+        self.0.extend([option.to_owned(), value.into()]);
+    }
 
-    let (socket, log) = (files::SERIAL_SOCKET, files::SERIAL_LOG);
-    let serial = format!("socket,id=serial,path={socket},server=on,wait=off");
-    add("-chardev", format!("{serial},logfile={log},logappend=on"));
-    add("-serial", "chardev:serial".into());
-    add(
-        "-chardev",
-        format!(
-            "socket,id=qmp,path={},server=on,wait=off",
-            files::QMP_SOCKET
-        ),
-    );
-    add("-mon", "chardev=qmp,mode=control".into());
-    add("-pidfile", files::PID.into());
-    arguments.extend(["-nodefaults", "-no-user-config", "-S"].map(str::to_owned));
-    arguments.extend(["-display", "none"].map(str::to_owned));
-    arguments.extend(SANDBOX.map(str::to_owned));
-    arguments.extend(processor.options());
-    arguments
+    fn flag(&mut self, flag: &str) {
+        self.0.push(flag.to_owned());
+    }
+
+    fn mainboard(&mut self, launch: &Launch, uefi: &Uefi) -> Result<(), VmError> {
+        let chipset = match launch.hardware.chipset {
+            Chipset::Q35 => "q35",
+            Chipset::I440fx => "pc",
+        };
+        let firmware = match launch.hardware.firmware {
+            Firmware::Bios => "",
+            Firmware::Uefi => {
+                self.add("-blockdev", uefi_code_node(&uefi.code()?));
+                self.add("-blockdev", uefi_variables_node());
+                ",pflash0=uefi-code,pflash1=uefi-vars"
+            }
+        };
+        // `graphics=off` has the BIOS talk to the serial port as well as to the screen, and boot
+        // loaders with it.
+        self.add(
+            "-machine",
+            format!("{chipset},graphics=off,usb=off,vmport=off{firmware}"),
+        );
+        self.add("-smp", launch.vcpus.to_string());
+        self.add("-m", format!("{}M", launch.memory_mib));
+        self.add("-boot", "strict=on");
+        self.add(
+            "-smbios",
+            "type=1,manufacturer=Abbild,product=Virtual machine",
+        );
+        Ok(())
+    }
+
+    fn disks(&mut self, launch: &Launch) {
+        self.add("-blockdev", base_node(launch));
+        self.add("-blockdev", disk_node());
+        self.add("-blockdev", config_node());
+        let sectors = match launch.hardware.sector_size {
+            512 => String::new(),
+            bytes => format!(",logical_block_size={bytes},physical_block_size={bytes}"),
+        };
+        let (disk, config) = match launch.hardware.devices {
+            Devices::Virtio => ("virtio-blk-pci,addr=3", "virtio-blk-pci,addr=4"),
+            Devices::Emulated => ("ide-hd,bus=ide.0", "ide-cd,bus=ide.1"),
+        };
+        self.add("-device", format!("{disk},drive=disk,bootindex=0{sectors}"));
+        self.add("-device", format!("{config},drive=config"));
+    }
+
+    fn network(&mut self, launch: &Launch) {
+        let (address, port) = (launch.address, launch.ssh_port);
+        // IPv6 would be offered to the guest even where the host has none.
+        self.add(
+            "-netdev",
+            format!("user,id=net0,ipv6=off,hostfwd=tcp:{address}:{port}-:22"),
+        );
+        let card = match launch.hardware.devices {
+            Devices::Virtio => "virtio-net-pci",
+            Devices::Emulated => "e1000",
+        };
+        let mac = mac_address(launch.id);
+        // An empty ROM file saves loading the network boot code.
+        self.add(
+            "-device",
+            format!("{card},addr=5,netdev=net0,mac={mac},romfile="),
+        );
+    }
+
+    /// The serial line, the screen, and the monitor: all of them sockets in the machine's directory,
+    /// so that nobody but the service reaches them.
+    fn consoles(&mut self) {
+        let (socket, log) = (files::SERIAL_SOCKET, files::SERIAL_LOG);
+        let serial = format!("socket,id=serial,path={socket},server=on,wait=off");
+        self.add("-chardev", format!("{serial},logfile={log},logappend=on"));
+        self.add("-serial", "chardev:serial");
+        self.add("-device", "VGA,addr=2");
+        self.add("-display", "none");
+        self.add("-vnc", format!("unix:{}", files::VNC_SOCKET));
+        let socket = files::QMP_SOCKET;
+        self.add(
+            "-chardev",
+            format!("socket,id=qmp,path={socket},server=on,wait=off"),
+        );
+        self.add("-mon", "chardev=qmp,mode=control");
+    }
+}
+
+fn uefi_code_node(path: &str) -> String {
+    json!({
+        "node-name": "uefi-code",
+        "driver": "raw",
+        "read-only": true,
+        "file": { "driver": "file", "filename": path, "read-only": true },
+    })
+    .to_string()
+}
+
+fn uefi_variables_node() -> String {
+    json!({
+        "node-name": "uefi-vars",
+        "driver": "raw",
+        "file": { "driver": "file", "filename": files::UEFI_VARS },
+    })
+    .to_string()
 }
 
 /// The canonical image, shared by machines and therefore only ever read. `"backing": null` keeps
@@ -142,27 +227,36 @@ fn config_node() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use abbild_api::Hardware;
 
-    #[test]
-    fn an_image_name_cannot_inject_options() {
-        let image = "/a,b=c\",\"driver\":\"nbd/ %s 'é.qcow2";
-        let launch = Launch {
+    use super::*;
+    use crate::vm::platform;
+
+    fn launch(hardware: Hardware) -> Launch {
+        Launch {
             id: 42,
             uuid: "6e3a9c0e-0000-4000-8000-00000000002a".into(),
             vcpus: 2,
             memory_mib: 1024,
-            image: image.into(),
+            image: IMAGE.into(),
             address: "127.1.2.3".parse().unwrap(),
             ssh_port: 22,
-        };
-        let arguments = arguments(&launch, Processor::Tcg);
+            hardware,
+        }
+    }
+
+    const IMAGE: &str = "/a,b=c\",\"driver\":\"nbd/ %s 'é.qcow2";
+
+    #[test]
+    fn an_image_name_cannot_inject_options() {
+        let launch = launch(platform::choose(None));
+        let arguments = arguments(&launch, Processor::Tcg, &Uefi::default()).unwrap();
         let base = arguments
             .iter()
             .find(|argument| argument.contains("\"base\""))
             .unwrap();
         let base: serde_json::Value = serde_json::from_str(base).unwrap();
-        assert_eq!(base["file"]["filename"], image);
+        assert_eq!(base["file"]["filename"], IMAGE);
         assert_eq!(base["file"]["driver"], "file");
         let naming = arguments
             .iter()
@@ -171,13 +265,59 @@ mod tests {
         assert_eq!(naming, 1);
         let line = arguments.join(" ");
         for expected in [
+            "-machine q35,",
             "-smp 2 -m 1024M ",
+            "virtio-blk-pci,",
             "hostfwd=tcp:127.1.2.3:22-:22 ",
             "mac=52:54:00:00:00:2a,",
             "spawn=deny",
+            "-vnc unix:vnc.sock ",
             "-accel tcg,thread=multi",
         ] {
             assert!(line.contains(expected), "{expected} in {line}");
         }
+    }
+
+    #[test]
+    fn each_guest_gets_its_hardware() {
+        let directory = tempfile::tempdir().unwrap();
+        let uefi = Uefi {
+            code: directory.path().join("code,1.fd"),
+            variables: directory.path().join("vars.fd"),
+        };
+        let line = |hardware| Ok(arguments(&launch(hardware), Processor::Kvm, &uefi)?.join(" "));
+        let hardware = Hardware {
+            firmware: Firmware::Uefi,
+            devices: Devices::Emulated,
+            sector_size: 4096,
+            ..platform::choose(None)
+        };
+        let error: VmError = line(hardware.clone()).unwrap_err();
+        assert!(error.to_string().contains("apt install ovmf"), "{error}");
+        for path in [&uefi.code, &uefi.variables] {
+            std::fs::write(path, "").unwrap();
+        }
+        let line = |hardware| -> Result<String, VmError> { line(hardware) };
+        let other = line(hardware).unwrap();
+        for expected in [
+            "code,1.fd\"",
+            "pflash0=uefi-code,pflash1=uefi-vars",
+            "ide-hd,bus=ide.0,drive=disk,bootindex=0,logical_block_size=4096",
+            "e1000,",
+            "-cpu host",
+        ] {
+            assert!(other.contains(expected), "{expected} in {other}");
+        }
+        let old = line(platform::before_choice()).unwrap();
+        assert!(old.contains("-machine pc,"), "{old}");
+        assert!(!old.contains("pflash"), "{old}");
+    }
+
+    #[test]
+    fn the_files_of_earlier_versions_can_be_read() {
+        let text = r#"{"id": 7, "uuid": "6e3a9c0e-0000-4000-8000-00000000002a", "vcpus": 1,
+            "memory_mib": 512, "image": "/i", "address": "127.0.0.9", "ssh_port": 22}"#;
+        let launch: Launch = serde_json::from_str(text).unwrap();
+        assert_eq!(launch.hardware, platform::before_choice());
     }
 }

@@ -5,9 +5,10 @@
 //!   launch.json      what QEMU is started with
 //!   disk.qcow2       the writable layer over the canonical image
 //!   config.iso       the config drive
+//!   uefi-vars.fd     what the firmware remembers, if it is UEFI
 //!   lock             locked for as long as a QEMU of this machine lives
 //!   qemu.pid         written by QEMU, and removed by it when it ends in order
-//!   qmp.sock serial.sock   served by QEMU
+//!   qmp.sock serial.sock vnc.sock   served by QEMU
 //!   serial.log       everything the serial console ever printed, old parts cut off
 //!   qemu.log         what QEMU itself said since its last start
 //!   stopped          there if the machine was switched off on request
@@ -24,19 +25,24 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use abbild_api::{Firmware, Hardware};
 use abbild_convert::{Backing, create_overlay};
 use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
+use super::uefi::Uefi;
 use crate::vm::config_drive::ConfigDrive;
 use crate::vm::network::mac_address;
+use crate::vm::platform;
 use crate::vm::{VmError, VmId, VmSpec};
 
 pub const DISK: &str = "disk.qcow2";
 pub const CONFIG_DRIVE: &str = "config.iso";
+pub const UEFI_VARS: &str = "uefi-vars.fd";
 pub const QMP_SOCKET: &str = "qmp.sock";
 pub const SERIAL_SOCKET: &str = "serial.sock";
+pub const VNC_SOCKET: &str = "vnc.sock";
 pub const SERIAL_LOG: &str = "serial.log";
 pub const QEMU_LOG: &str = "qemu.log";
 pub const PID: &str = "qemu.pid";
@@ -64,6 +70,9 @@ pub struct Launch {
     pub image: String,
     pub address: Ipv4Addr,
     pub ssh_port: u16,
+    /// Absent in the files of earlier versions.
+    #[serde(default = "platform::before_choice")]
+    pub hardware: Hardware,
 }
 
 /// Attaches to an I/O error what was being done.
@@ -116,9 +125,9 @@ impl MachineDir {
 
     /// Makes the directory with everything that a start needs, in place of what an interrupted
     /// attempt may have left.
-    pub fn build(&self, spec: &VmSpec) -> Result<(), VmError> {
+    pub fn build(&self, spec: &VmSpec, uefi: &Uefi) -> Result<(), VmError> {
         self.remove()?;
-        self.prepare(spec)?;
+        self.prepare(spec, uefi)?;
         self.exchange()
     }
 
@@ -137,7 +146,7 @@ impl MachineDir {
     }
 
     /// Makes a new machine beside the one that is there, if one is.
-    pub fn prepare(&self, spec: &VmSpec) -> Result<(), VmError> {
+    pub fn prepare(&self, spec: &VmSpec, uefi: &Uefi) -> Result<(), VmError> {
         let new = self.unfinished();
         match fs::remove_dir_all(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -158,12 +167,16 @@ impl MachineDir {
             image: image.to_owned(),
             address: spec.address,
             ssh_port: spec.ssh_port,
+            hardware: spec.hardware.clone(),
         };
         DirBuilder::new()
             .mode(0o700)
             .create(&new)
             .map_err(doing(format!("creating {}", new.display())))?;
         build_disk(&new.join(DISK), image, spec.disk_bytes)?;
+        if spec.hardware.firmware == Firmware::Uefi {
+            uefi.copy_variables(&new.join(UEFI_VARS))?;
+        }
         let drive = config_drive(spec, &launch.uuid)?;
         fs::write(new.join(CONFIG_DRIVE), drive).map_err(doing("writing the config drive"))?;
         let launch = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
@@ -239,7 +252,7 @@ impl MachineDir {
 
     /// Clears the traces of the last run and opens an empty log for the next.
     pub fn prepare_start(&self) -> Result<File, VmError> {
-        for name in [QMP_SOCKET, SERIAL_SOCKET, PID, STOPPED] {
+        for name in [QMP_SOCKET, SERIAL_SOCKET, VNC_SOCKET, PID, STOPPED] {
             remove_file(&self.file(name))?;
         }
         let path = self.file(QEMU_LOG);

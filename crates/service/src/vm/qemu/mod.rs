@@ -15,6 +15,7 @@ mod qmp;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod uefi;
 
 use std::collections::HashMap;
 use std::fs::DirBuilder;
@@ -30,6 +31,7 @@ use tokio::time::{Instant, sleep, timeout};
 use self::accel::Accelerator;
 use self::files::{MachineDir, SERIAL_SOCKET, doing};
 use self::qmp::Qmp;
+pub use self::uefi::Uefi;
 use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
 
 /// How long a machine that is polled may take to say what it does. One that does not answer is
@@ -46,6 +48,8 @@ pub struct QemuConfig {
     pub program: PathBuf,
     /// `false` never uses KVM.
     pub allow_kvm: bool,
+    /// OVMF: the firmware, and what its variables are at first.
+    pub uefi: Uefi,
 }
 
 impl Default for QemuConfig {
@@ -53,6 +57,7 @@ impl Default for QemuConfig {
         Self {
             program: "qemu-system-x86_64".into(),
             allow_kvm: true,
+            uefi: Uefi::default(),
         }
     }
 }
@@ -62,6 +67,7 @@ impl Default for QemuConfig {
 pub struct Qemu {
     program: PathBuf,
     machines: PathBuf,
+    uefi: Uefi,
     accelerator: Arc<Accelerator>,
     /// Serialises what is done to each machine; also QMP serves one client at a time.
     busy: Mutex<HashMap<VmId, Arc<tokio::sync::Mutex<()>>>>,
@@ -97,6 +103,7 @@ impl Qemu {
         Ok(Self {
             program,
             machines,
+            uefi: config.uefi,
             accelerator,
             busy: Mutex::default(),
         })
@@ -126,7 +133,7 @@ impl Qemu {
 
     async fn run(&self, machine: &MachineDir, spec: &VmSpec) -> Result<(), VmError> {
         let processor = self.accelerator.processor().await;
-        process::start(&self.program, machine, spec, processor).await
+        process::start(&self.program, machine, spec, processor, &self.uefi).await
     }
 }
 
@@ -138,8 +145,8 @@ impl Hypervisor for Qemu {
     async fn create(&self, spec: &VmSpec) -> Result<(), VmError> {
         let (machine, _guard) = self.machine(spec.id).await;
         if !machine.was_started() {
-            let (machine, spec) = (machine.clone(), spec.clone());
-            blocking(move || machine.build(&spec)).await?;
+            let (machine, spec, uefi) = (machine.clone(), spec.clone(), self.uefi.clone());
+            blocking(move || machine.build(&spec, &uefi)).await?;
         }
         self.run(&machine, spec).await
     }
@@ -152,8 +159,8 @@ impl Hypervisor for Qemu {
     async fn rebuild(&self, spec: &VmSpec) -> Result<(), VmError> {
         let (machine, _guard) = self.machine(spec.id).await;
         {
-            let (machine, spec) = (machine.clone(), spec.clone());
-            blocking(move || machine.prepare(&spec)).await?;
+            let (machine, spec, uefi) = (machine.clone(), spec.clone(), self.uefi.clone());
+            blocking(move || machine.prepare(&spec, &uefi)).await?;
         }
         process::end(&machine, false).await?;
         blocking(move || machine.exchange()).await

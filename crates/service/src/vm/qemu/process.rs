@@ -19,8 +19,9 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::command::{DISK_NODE, Processor, arguments};
-use super::files::{Launch, MachineDir, QMP_SOCKET, doing};
+use super::files::{MachineDir, QMP_SOCKET, doing};
 use super::qmp::{self, Qmp};
+use super::uefi::Uefi;
 use crate::vm::network::check_port;
 use crate::vm::{VmError, VmSpec};
 
@@ -53,6 +54,7 @@ pub async fn start(
     machine: &MachineDir,
     spec: &VmSpec,
     processor: Processor,
+    uefi: &Uefi,
 ) -> Result<(), VmError> {
     let Some(lock) = machine.take_lock()? else {
         return resume(machine).await;
@@ -63,7 +65,8 @@ pub async fn start(
         port: launch.ssh_port,
         source,
     })?;
-    let mut child = spawn(program, machine, &launch, processor, lock)?;
+    let arguments = arguments(&launch, processor, uefi)?;
+    let mut child = spawn(program, machine, &arguments, lock)?;
     let started = timeout(START_TIMEOUT, async {
         tokio::select! {
             error = death(&mut child, machine) => Err(error),
@@ -99,8 +102,7 @@ async fn death(child: &mut Child, machine: &MachineDir) -> VmError {
 fn spawn(
     program: &Path,
     machine: &MachineDir,
-    launch: &Launch,
-    processor: Processor,
+    arguments: &[String],
     lock: File,
 ) -> Result<Child, VmError> {
     let log = machine.prepare_start()?;
@@ -108,7 +110,7 @@ fn spawn(
     // `setsid` becomes QEMU under the same process id.
     Command::new("setsid")
         .arg(program)
-        .args(arguments(launch, processor))
+        .args(arguments)
         .current_dir(machine.path())
         .stdin(Stdio::from(lock))
         .stdout(Stdio::from(log))

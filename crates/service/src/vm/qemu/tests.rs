@@ -4,10 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use abbild_api::{Devices, Hardware};
 use abbild_convert::{Backing, create_overlay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::vm::platform;
 
 const GREETING: &str = "tiny guest is up\r\n";
 
@@ -64,19 +66,20 @@ const GUEST: [u8; 72] = [
 /// A data directory of its own, where needed with a long name, and a base image in it.
 struct Host {
     scratch: tempfile::TempDir,
-    network: u8,
+    network: [u8; 2],
 }
 
 impl Host {
-    /// `None`, with a note, where QEMU is missing. Each test takes a loopback network of its own.
-    fn new(network: u8) -> Option<Self> {
+    /// `None`, with a note, where QEMU is missing. Each test has a loopback network of its own, also
+    /// beside other runs of the tests: `number` tells those of one process apart.
+    fn new(number: u8) -> Option<Self> {
         if let Err(error) = find_program("qemu-system-x86_64".as_ref()) {
             eprintln!("skipped: {error}");
             return None;
         }
         let host = Self {
             scratch: tempfile::tempdir().unwrap(),
-            network,
+            network: network(number),
         };
         std::fs::create_dir(host.data()).unwrap();
         let mut sector = GUEST.to_vec();
@@ -118,10 +121,11 @@ impl Host {
             memory_mib: 64,
             disk_bytes: 64 << 20,
             image: self.image(),
-            address: [127, 77, self.network, id as u8].into(),
+            address: [127, self.network[0], self.network[1], id as u8].into(),
             ssh_port: 2222,
             ssh_keys: Vec::new(),
             user_data: Some(b"#cloud-config\n".to_vec()),
+            hardware: platform::choose(None),
             region: "hal1".into(),
         }
     }
@@ -137,6 +141,12 @@ impl Host {
         })
         .collect()
     }
+}
+
+/// Of the process, of which there is one for each test of each run (`cargo nextest`), or one for all.
+fn network(number: u8) -> [u8; 2] {
+    let process = std::process::id().wrapping_add(u32::from(number) << 12);
+    [100 + (process >> 8) as u8 % 128, process as u8]
 }
 
 impl Drop for Host {
@@ -306,7 +316,15 @@ async fn machines_share_an_image_but_not_their_disks_or_ports() {
     let Some(host) = Host::new(3) else { return };
     let qemu = host.driver().await;
     let before = std::fs::read(host.image()).unwrap();
-    let (first, second) = (host.spec(1), host.spec(2));
+    let first = host.spec(1);
+    // Nor need they be made of the same.
+    let second = VmSpec {
+        hardware: Hardware {
+            devices: Devices::Emulated,
+            ..platform::choose(None)
+        },
+        ..host.spec(2)
+    };
     let (one, two) = tokio::join!(qemu.create(&first), qemu.create(&second));
     one.and(two).unwrap();
     greeted(&qemu, 1, 1).await;
@@ -376,7 +394,8 @@ async fn what_a_crash_leaves_is_taken_up_or_cleared_away() {
     // Killed between starting QEMU and setting the guest going.
     let machine = MachineDir::new(&host.data().join("vms"), 1);
     let lock = machine.take_lock().unwrap().unwrap();
-    let arguments = command::arguments(&machine.launch().unwrap(), command::Processor::Tcg);
+    let launch = machine.launch().unwrap();
+    let arguments = command::arguments(&launch, command::Processor::Tcg, &Uefi::default()).unwrap();
     machine.prepare_start().unwrap();
     let mut child = Command::new("qemu-system-x86_64")
         .args(arguments)

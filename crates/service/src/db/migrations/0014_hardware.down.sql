@@ -1,0 +1,3 @@
+DROP TABLE console_tickets;
+ALTER TABLE droplets DROP COLUMN rescue;
+ALTER TABLE droplets DROP COLUMN hardware;

@@ -1,0 +1,42 @@
+"""Guests that want other hardware than most: each is given what the check of its image found."""
+
+import unittest
+
+from abbild import ServiceTestCase, fixture
+
+CREATE = ["vm", "create", "--region", "hal1", "--size", "s-1vcpu-1gb", "--key", "me"]
+
+
+class Hardware(ServiceTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.customer.run("key", "add", "me", f"{cls.customer.key}.pub")
+
+    def boot(self, name):
+        """Makes a machine of a fixture, and returns what it says it is made of."""
+        customer = self.customer
+        customer.run(
+            "image", "upload", fixture(f"debian-12-{name}.qcow2"), "--name", name,
+            "--region", "hal1",
+        )  # fmt: skip
+        customer.run(*CREATE, "--image", name, "--name", name)
+        self.addCleanup(customer.run, "vm", "delete", name)
+        self.assert_booted_from_config_drive(name, name)
+        return customer.json("vm", "show", name)["abbild"]["hardware"]
+
+    def test_uefi_with_variables_of_its_own(self):
+        hardware = self.boot("uefi")
+        self.assertEqual(hardware["firmware"], "uefi", hardware)
+        self.assertIn("UEFI only", hardware["firmware_note"])
+        self.customer.ssh("uefi", "test -d /sys/firmware/efi/efivars")
+
+    def test_sectors_as_large_as_the_partition_table_has_them(self):
+        hardware = self.boot("sectors-4k")
+        self.assertEqual(hardware["sector_size"], 4096, hardware)
+        size = self.customer.ssh("sectors-4k", "cat /sys/block/vda/queue/logical_block_size")
+        self.assertEqual(size, "4096")
+
+
+if __name__ == "__main__":
+    unittest.main()
