@@ -209,7 +209,7 @@ pub struct Finding {
 impl Finding {
     /// The rule's short name in `lang`.
     pub fn title(&self, lang: Lang) -> String {
-        messages::render(lang, &Message::new(&format!("{}-title", self.rule)))
+        self.rule.title(lang)
     }
 
     /// What was found, in `lang`.

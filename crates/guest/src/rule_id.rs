@@ -10,7 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::Severity;
+use crate::messages::{Lang, render};
+use crate::report::{Message, Severity};
 
 /// Makes [`RuleId`] of one line per rule, so that there is one place to add one.
 macro_rules! rules {
@@ -116,6 +117,11 @@ impl RuleId {
     /// Whether every report has a finding on it.
     pub fn is_requirement(self) -> bool {
         Self::REQUIREMENTS.contains(&self)
+    }
+
+    /// Its short name in `lang`.
+    pub fn title(self, lang: Lang) -> String {
+        render(lang, &Message::new(&format!("{self}-title")))
     }
 }
 

@@ -29,6 +29,7 @@ mod server;
 mod size;
 mod start;
 mod store;
+mod summary;
 mod telemetry;
 mod tls;
 mod uploads;

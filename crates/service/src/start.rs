@@ -23,7 +23,9 @@ use crate::store::Store;
 use crate::tls::{self, Tls};
 use crate::uploads::Uploads;
 use crate::vm::qemu::Qemu;
-use crate::{Service, auth, fetch, http, jobs, machine, open_files, removal, retention, telemetry};
+use crate::{
+    Service, auth, fetch, http, jobs, machine, open_files, removal, retention, summary, telemetry,
+};
 
 /// How often a process looks for what another left half done.
 const TAKE_UP: Duration = Duration::from_secs(10);
@@ -153,6 +155,9 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         .await
         .context("opening the database")?;
     let first_token = first_account(&db).await?;
+    summary::complete(&db)
+        .await
+        .context("summarising the reports on images")?;
     let node = node(&config.data)?;
     let mut tx = db.write().await?;
     match db.backend() {

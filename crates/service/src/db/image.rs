@@ -7,6 +7,15 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, word};
 
+/// The columns of an [`ImageRow`]: all but `report`, which may have a hundred times the size of the
+/// others.
+macro_rules! columns {
+    () => {
+        "id, account_id, name, description, distribution, created_at, stage, error_message, \
+         upload_id, checksum, digest, format, virtual_bytes, stored_bytes, summary, deleted_at"
+    };
+}
+
 /// One image.
 #[derive(Debug, Clone, FromRow)]
 #[allow(missing_docs)] // the columns are explained in the migration
@@ -25,7 +34,8 @@ pub struct ImageRow {
     pub format: Option<String>,
     pub virtual_bytes: Option<i64>,
     pub stored_bytes: Option<i64>,
-    pub report: Option<String>,
+    /// See `summary`; the report itself is read only where it is asked for.
+    pub summary: Option<String>,
     pub deleted_at: Option<i64>,
 }
 
@@ -97,10 +107,20 @@ pub async fn list(
         Some(_) => " AND stage = 'available' AND (digest = $4 OR checksum = 'sha256:' || $4)",
         None => " AND CAST($4 AS TEXT) IS NOT NULL",
     };
+    let text = format!("SELECT COUNT(*) FROM images WHERE {condition}");
+    let total = sqlx::query_scalar(AssertSqlSafe(text))
+        .bind(account)
+        .bind(filter.name.unwrap_or_default())
+        .bind(filter.tag.unwrap_or_default())
+        .bind(filter.digest.unwrap_or_default())
+        .fetch_one(db)
+        .await?;
+    let (order, window) = window.nearer_end(total);
     // The page is found in an index; only its rows are read.
     let text = format!(
-        "SELECT * FROM images WHERE id IN (SELECT id FROM images WHERE {condition} \
-         ORDER BY id DESC LIMIT $5 OFFSET $6) ORDER BY id DESC"
+        "SELECT {} FROM images WHERE id IN (SELECT id FROM images WHERE {condition} \
+         ORDER BY id {order} LIMIT $5 OFFSET $6) ORDER BY id DESC",
+        columns!()
     );
     let rows = sqlx::query_as(AssertSqlSafe(text))
         .bind(account)
@@ -111,29 +131,25 @@ pub async fn list(
         .bind(window.offset)
         .fetch_all(db)
         .await?;
-    let text = format!("SELECT COUNT(*) FROM images WHERE {condition}");
-    let total = sqlx::query_scalar(AssertSqlSafe(text))
-        .bind(account)
-        .bind(filter.name.unwrap_or_default())
-        .bind(filter.tag.unwrap_or_default())
-        .bind(filter.digest.unwrap_or_default())
-        .fetch_one(db)
-        .await?;
     Ok((rows, total))
 }
 
 /// By id, deleted ones included.
 pub async fn find(db: impl Executor<'_>, account: i64, id: i64) -> Result<Option<ImageRow>> {
-    sqlx::query_as("SELECT * FROM images WHERE account_id = $1 AND id = $2")
-        .bind(account)
-        .bind(id)
-        .fetch_optional(db)
-        .await
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM images WHERE account_id = $1 AND id = $2"
+    ))
+    .bind(account)
+    .bind(id)
+    .fetch_optional(db)
+    .await
 }
 
 /// By id, for the job that works on it.
 pub async fn by_id(db: impl Executor<'_>, id: i64) -> Result<ImageRow> {
-    sqlx::query_as("SELECT * FROM images WHERE id = $1")
+    sqlx::query_as(concat!("SELECT ", columns!(), " FROM images WHERE id = $1"))
         .bind(id)
         .fetch_one(db)
         .await
@@ -173,10 +189,12 @@ pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
 /// The newest available image of the account with this content: `digest`, a SHA-256 in hexadecimal,
 /// names the canonical image or the file that it was made from.
 pub async fn with_content(tx: &mut Tx, account: i64, digest: &str) -> Result<Option<ImageRow>> {
-    sqlx::query_as(
-        "SELECT * FROM images WHERE account_id = $1 AND deleted_at IS NULL \
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM images WHERE account_id = $1 AND deleted_at IS NULL \
          AND stage = 'available' AND (digest = $2 OR checksum = $3) ORDER BY id DESC LIMIT 1",
-    )
+    ))
     .bind(account)
     .bind(digest)
     .bind(format!("sha256:{digest}"))
@@ -187,8 +205,9 @@ pub async fn with_content(tx: &mut Tx, account: i64, digest: &str) -> Result<Opt
 /// Gives a new image the content of another one, and what is known of it.
 pub async fn set_content(tx: &mut Tx, id: i64, of: i64) -> Result<()> {
     sqlx::query(
-        "UPDATE images SET (checksum, digest, format, virtual_bytes, stored_bytes, report) = \
-         (SELECT checksum, digest, format, virtual_bytes, stored_bytes, report \
+        "UPDATE images SET \
+         (checksum, digest, format, virtual_bytes, stored_bytes, report, summary) = \
+         (SELECT checksum, digest, format, virtual_bytes, stored_bytes, report, summary \
          FROM images WHERE id = $1) WHERE id = $2",
     )
     .bind(of)
@@ -208,10 +227,14 @@ pub async fn id_by_upload(db: &Pool, upload: &str) -> Result<Option<i64>> {
 
 /// The image that an upload belongs to.
 pub async fn by_upload(tx: &mut Tx, upload: &str) -> Result<Option<ImageRow>> {
-    sqlx::query_as("SELECT * FROM images WHERE upload_id = $1")
-        .bind(upload)
-        .fetch_optional(&mut **tx)
-        .await
+    sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM images WHERE upload_id = $1"
+    ))
+    .bind(upload)
+    .fetch_optional(&mut **tx)
+    .await
 }
 
 /// Changes what the owner may change.
@@ -259,11 +282,43 @@ pub async fn set_report(
     format: &str,
     virtual_bytes: Option<i64>,
     report: &str,
+    summary: &str,
 ) -> Result<()> {
-    sqlx::query("UPDATE images SET format = $1, virtual_bytes = $2, report = $3 WHERE id = $4")
-        .bind(format)
-        .bind(virtual_bytes)
-        .bind(report)
+    sqlx::query(
+        "UPDATE images SET format = $1, virtual_bytes = $2, report = $3, summary = $4 WHERE id = $5",
+    )
+    .bind(format)
+    .bind(virtual_bytes)
+    .bind(report)
+    .bind(summary)
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What the check found, whole.
+pub async fn report(db: impl Executor<'_>, id: i64) -> Result<Option<String>> {
+    sqlx::query_scalar("SELECT report FROM images WHERE id = $1")
+        .bind(id)
+        .fetch_one(db)
+        .await
+}
+
+/// Ids and reports of some images that have no summary yet.
+pub async fn without_summary(tx: &mut Tx, limit: i64) -> Result<Vec<(i64, String)>> {
+    sqlx::query_as(
+        "SELECT id, report FROM images WHERE summary IS NULL AND report IS NOT NULL LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(&mut **tx)
+    .await
+}
+
+/// Keeps the summary of a report.
+pub async fn set_summary(tx: &mut Tx, id: i64, summary: &str) -> Result<()> {
+    sqlx::query("UPDATE images SET summary = $1 WHERE id = $2")
+        .bind(summary)
         .bind(id)
         .execute(&mut **tx)
         .await?;
@@ -390,7 +445,8 @@ pub async fn find_many(db: &Pool, account: i64, ids: &[i64]) -> Result<HashMap<i
         return Ok(HashMap::new());
     }
     let text = format!(
-        "SELECT * FROM images WHERE account_id = $1 AND id IN ({})",
+        "SELECT {} FROM images WHERE account_id = $1 AND id IN ({})",
+        columns!(),
         placeholders(2, ids.len())
     );
     let mut query = sqlx::query_as::<_, ImageRow>(AssertSqlSafe(text)).bind(account);

@@ -248,6 +248,18 @@ impl Window {
         limit: i64::MAX,
         offset: 0,
     };
+
+    /// The order, and the page in it, that skips the fewest of `total` rows: of a list that is ordered
+    /// downwards, its last pages are counted from the end.
+    fn nearer_end(self, total: i64) -> (&'static str, Self) {
+        let behind = total.saturating_sub(self.offset).max(0);
+        let limit = self.limit.min(behind);
+        if behind - limit < self.offset {
+            let offset = behind - limit;
+            return ("ASC", Self { limit, offset });
+        }
+        ("DESC", self)
+    }
 }
 
 /// `$first, $first+1, …`: placeholders for a list of `count` values.
@@ -276,6 +288,28 @@ fn list_condition(resource_type: &str, by_name: bool, by_tag: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_is_the_same_from_either_end() {
+        let cut = |rows: Vec<i64>, window: Window| -> Vec<i64> {
+            let [offset, limit] =
+                [window.offset, window.limit].map(|n| usize::try_from(n).unwrap());
+            rows.into_iter().skip(offset).take(limit).collect()
+        };
+        for (total, limit, offset) in (0..9)
+            .flat_map(|total| (1..5).map(move |limit| (total, limit)))
+            .flat_map(|(total, limit)| (0..11).map(move |offset| (total, limit, offset)))
+        {
+            let window = Window { limit, offset };
+            let mut page = match window.nearer_end(total) {
+                ("ASC", window) => cut((0..total).collect(), window),
+                (_, window) => cut((0..total).rev().collect(), window),
+            };
+            page.sort_unstable_by_key(|id| -id);
+            let expected = cut((0..total).rev().collect(), window);
+            assert_eq!(page, expected, "{limit} of {total} from {offset}");
+        }
+    }
 
     #[tokio::test]
     async fn a_connection_that_met_a_full_disk_is_not_used_again() {

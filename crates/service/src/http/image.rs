@@ -146,8 +146,8 @@ pub async fn report(
     PathId(id): PathId,
 ) -> ApiResult<Json<Value>> {
     let row = live(service.db.read(), account.id, id).await?;
-    let report = row
-        .report
+    let report = image::report(service.db.read(), row.id)
+        .await?
         .ok_or_else(|| ApiError::conflict("the image has not been checked yet"))?;
     Ok(Json(from_json::<Report>(&report)?.to_json(lang)))
 }

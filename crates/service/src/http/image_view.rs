@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use abbild_api::{
     Id, Image, ImageExtra, ImageStatus, Progress, RegionCopy, RegionCopyStatus, Stage,
 };
-use abbild_guest::{Finding, Lang, Outcome, Report};
+use abbild_guest::Lang;
 
 use super::action::timestamp;
 use super::{ApiError, ApiResult};
@@ -19,11 +19,9 @@ use crate::db::image::{self, ImageRegionRow, ImageRow};
 use crate::db::upload::{self, UploadRow};
 use crate::db::{from_json, from_sql_size, tag};
 use crate::fetch::target;
+use crate::summary::Summary;
 
 const GIB: u64 = 1 << 30;
-
-/// What the owner of an image should know of.
-const UNMET: [Outcome; 2] = [Outcome::Warning, Outcome::Failure];
 
 /// `row` on the wire, with sentences in `lang`.
 pub async fn one(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<Image> {
@@ -74,13 +72,13 @@ impl Parts {
         let fetch = row.upload_id.as_ref().and_then(|id| self.fetches.get(id));
         let regions = region_copies(copies, &open)?;
         let virtual_size = row.virtual_bytes.map(from_sql_size);
-        let report = report(&row)?;
-        let distribution = distribution(&row, report.as_ref());
+        let summary = summary(&row)?;
+        let distribution = distribution(&row, summary.as_ref());
         let extra = ImageExtra {
             stage,
             progress: stage_progress(stage, upload, fetch, &open),
-            verdict: report.as_ref().map(|r| r.verdict.as_str().to_owned()),
-            findings: report.map_or_else(Vec::new, |r| sentences(&r.findings, lang, &UNMET)),
+            verdict: summary.as_ref().map(|s| s.verdict.as_str().to_owned()),
+            findings: summary.map_or_else(Vec::new, |summary| summary.findings(lang)),
             digest: row.digest.map(|digest| format!("sha256:{digest}")),
             format: row.format,
             virtual_size,
@@ -130,28 +128,17 @@ fn available(copies: &[RegionCopy]) -> Vec<String> {
         .collect()
 }
 
-/// The report on an image, once it was checked.
-pub fn report(row: &ImageRow) -> ApiResult<Option<Report>> {
-    Ok(row.report.as_deref().map(from_json).transpose()?)
-}
-
-/// One line per finding with one of these outcomes.
-pub fn sentences(findings: &[Finding], lang: Lang, outcomes: &[Outcome]) -> Vec<String> {
-    findings
-        .iter()
-        .filter(|finding| outcomes.contains(&finding.outcome))
-        .map(|finding| format!("{}: {}", finding.title(lang), finding.text(lang)))
-        .collect()
+/// What is shown of the report on an image, once it was checked.
+pub fn summary(row: &ImageRow) -> ApiResult<Option<Summary>> {
+    Ok(row.summary.as_deref().map(from_json).transpose()?)
 }
 
 /// What the owner said, or what was found when the owner said nothing.
-fn distribution(row: &ImageRow, report: Option<&Report>) -> String {
+fn distribution(row: &ImageRow, summary: Option<&Summary>) -> String {
     if !row.distribution.is_empty() {
         return row.distribution.clone();
     }
-    let id = report
-        .and_then(|report| report.facts.os.as_ref())
-        .and_then(|os| os.id.as_deref());
+    let id = summary.and_then(|summary| summary.os.as_deref());
     let name = match id.unwrap_or("") {
         "arch" => "Arch Linux",
         "centos" => "CentOS",

@@ -34,6 +34,7 @@ use crate::db::{self, Tx, image, sql_size};
 use crate::jobs::JobContext;
 use crate::region::Region;
 use crate::retry::Final;
+use crate::summary::Summary;
 use crate::{Service, quota, removal};
 pub use checksum::Checksum;
 
@@ -211,6 +212,7 @@ pub async fn keep_report(tx: &mut Tx, image: i64, report: &Report) -> db::Result
         &format_name(container),
         container.virtual_size.map(sql_size),
         &db::to_json(report),
+        &db::to_json(&Summary::of(report)),
     )
     .await
 }

@@ -76,7 +76,8 @@ async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
     let size = Size::find(&row.size).context("the size no longer exists")?;
     let region = service.region(&row.region)?;
     let image = image(service, row, row.image_id).await?;
-    let report: Option<Report> = image.report.as_deref().map(from_json).transpose()?;
+    let report = db::image::report(service.db.read(), image.id).await?;
+    let report: Option<Report> = report.as_deref().map(from_json).transpose()?;
     let virtual_bytes = image.virtual_bytes.map_or(0, db::from_sql_size);
     let disk_bytes = from_sql_size(size.disk_gb_of(row.disk_gb)) << 30;
     Ok(VmSpec {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use abbild_api::{Droplet, DropletExtra, Id, Image, NetworkV4, Networks, Region, SerialConsole};
-use abbild_guest::{Lang, Outcome, Report};
+use abbild_guest::Lang;
 
 use crate::Service;
 use crate::db::droplet::{self, DropletRow};
@@ -136,31 +136,24 @@ async fn extra(
     image: &ImageRow,
     lang: Lang,
 ) -> ApiResult<DropletExtra> {
-    let report = image_view::report(image)?;
+    let summary = image_view::summary(image)?;
     let acceleration = match service.region(&row.region) {
         Ok(region) => Some(region.hypervisor.acceleration().await),
         Err(_) => None,
     };
     Ok(DropletExtra {
         ssh_port: u16::try_from(row.ssh_port).unwrap_or(22),
-        default_user: report
-            .as_ref()
-            .and_then(|report| report.facts.cloud_init.default_user.as_ref())
-            .map(|user| user.value.clone()),
+        default_user: summary.as_ref().and_then(|s| s.default_user.clone()),
         acceleration: acceleration
             .as_ref()
             .map_or_else(String::new, |a| a.name.to_owned()),
         acceleration_note: acceleration.and_then(|a| a.fallback_reason),
         hardware: row.hardware()?,
         reason: row.reason.clone(),
-        warnings: report.map_or_else(Vec::new, |report| warnings(&report, lang)),
+        warnings: summary.map_or_else(Vec::new, |summary| summary.warnings(lang)),
         console: SerialConsole {
             path: format!("/v2/droplets/{}/console", row.id),
             log: format!("/v2/droplets/{}/console/log", row.id),
         },
     })
-}
-
-fn warnings(report: &Report, lang: Lang) -> Vec<String> {
-    image_view::sentences(&report.findings, lang, &[Outcome::Warning])
 }
