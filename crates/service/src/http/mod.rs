@@ -20,6 +20,7 @@ mod image_region;
 mod image_source;
 mod image_view;
 mod key;
+mod linger;
 pub mod metrics;
 mod observe;
 mod oidc;
@@ -80,6 +81,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/metrics", get(metrics::show))
         .layer(from_fn(error::finish))
         .merge(health())
+        .layer(from_fn(linger::layer))
         .layer(from_fn(observe::observe))
         .with_state(service)
 }

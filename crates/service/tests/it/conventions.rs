@@ -1,6 +1,7 @@
 //! The conventions of the wire format that hold for every resource, one test for each.
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
@@ -221,6 +222,30 @@ fn a_page_of_another_origin_may_send_and_read_everything() {
             exposed.split(',').any(|e| e.trim() == name),
             "{name} is missing in {exposed}"
         );
+    }
+}
+
+#[test]
+fn a_connection_outlives_a_request_that_is_refused_before_its_body_came() {
+    let service = Service::start();
+    let host = service.url.strip_prefix("http://").unwrap();
+    let mut stream = BufReader::new(TcpStream::connect(host).unwrap());
+    for _ in 0..3 {
+        let head = format!("POST /v2/tags HTTP/1.1\r\nhost: {host}\r\ncontent-length: 14\r\n\r\n");
+        stream.get_mut().write_all(head.as_bytes()).unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 401"), "{line}");
+        let mut length = 0;
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).unwrap();
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim_end().parse().unwrap();
+            }
+        }
+        stream.read_exact(&mut vec![0; length]).unwrap();
+        stream.get_mut().write_all(br#"{"name":"tag"}"#).unwrap();
     }
 }
 

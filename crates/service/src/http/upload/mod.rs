@@ -14,7 +14,6 @@
 
 mod concat;
 mod headers;
-mod linger;
 mod put;
 mod receive;
 mod tus;
@@ -57,7 +56,6 @@ pub fn routes() -> OpenApiRouter<Arc<Service>> {
             put::put
         ))
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(linger::layer))
         .layer(from_fn(name_version))
 }
 

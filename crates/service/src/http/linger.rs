@@ -1,10 +1,11 @@
 //! Answering a request whose body is still being sent, so that the client reads the answer.
 //!
 //! A connection that is closed while bytes are on their way is reset, and a reset can destroy an
-//! answer that the client has not read yet. So a body that a handler leaves unread is not dropped:
-//! the answer goes out at once, what comes is thrown away for a while, and only then is the
-//! connection closed ("lingering close"). Clients that read while they send see the answer
-//! immediately; the others when their next write fails, with the answer received.
+//! answer that the client has not read yet, or its next request. So a body that a handler leaves
+//! unread is not dropped: the answer goes out at once, and what comes is thrown away for a while.
+//! After a short body the connection is as good as before; after a long one it is closed ("lingering
+//! close"). Clients that read while they send see the answer immediately; the others when their next
+//! write fails, with the answer received.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,15 +23,20 @@ use http_body_util::BodyExt as _;
 /// Bytes that are thrown away: if this is the rest, the connection stays usable.
 const MAX_BYTES: usize = 8 << 20;
 
+/// After an error the rest of a body up to this size is waited for, because that is quicker than
+/// another connection. In bytes.
+const SHORT: u64 = 1 << 20;
+
 /// How long a connection is kept open for a client that goes on sending.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes the bodies of requests linger.
 pub async fn layer(request: Request, next: Next) -> Response {
     let http1 = request.version() < Version::HTTP_2;
-    let body_expected = !request.body().is_end_stream();
     // Draining would ask a client to send that waits to be asked.
     let waits = request.headers().contains_key(EXPECT);
+    let size = request.body().size_hint().upper();
+    let short = size.is_some_and(|size| size == 0 || (size <= SHORT && !waits));
     let request = match http1 {
         true => request.map(|body| {
             Body::new(Lingering {
@@ -43,7 +49,7 @@ pub async fn layer(request: Request, next: Next) -> Response {
     };
     let mut response = next.run(request).await;
     let early = response.status().is_client_error() || response.status().is_server_error();
-    if http1 && body_expected && early {
+    if http1 && early && !short {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
