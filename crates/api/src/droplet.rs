@@ -52,7 +52,7 @@ pub struct Droplet {
     /// Always null.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub next_backup_window: Option<Value>,
-    /// Always empty.
+    /// The images that were made of its disk.
     pub snapshot_ids: Vec<Id>,
     /// The image it was made from.
     pub image: Image,

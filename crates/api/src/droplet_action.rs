@@ -47,6 +47,13 @@ pub enum DropletAction {
         /// Id of the image.
         image: IdOrName,
     },
+    /// Makes an image of its disk, which is that of one moment; the machine may run meanwhile, and its
+    /// guest finds in a machine made from it what it would after a power cut.
+    Snapshot {
+        /// Name of the image; the machine's with the date when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
     /// Gives it another name. Its config drive has it from the next start on; a guest that has been
     /// set up by cloud-init keeps the host name that it has.
     Rename {
@@ -69,6 +76,7 @@ impl DropletAction {
             Self::Resize { .. } => "resize",
             Self::Rebuild { .. } => "rebuild",
             Self::Restore { .. } => "restore",
+            Self::Snapshot { .. } => "snapshot",
             Self::Rename { .. } => "rename",
         }
     }
@@ -95,6 +103,7 @@ mod tests {
                 image: image.clone(),
             },
             DropletAction::Restore { image },
+            DropletAction::Snapshot { name: None },
             DropletAction::Rename { name },
         ] {
             let json = serde_json::to_value(&action).unwrap();

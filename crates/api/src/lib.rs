@@ -46,8 +46,9 @@ pub use page::{Links, Meta, Pages};
 pub use quota::{Quota, QuotaUse};
 pub use region::{Account, AccountExtra, AccountOne, Region, RegionList, Size, SizeList, Team};
 pub use related::{
-    AssociatedResource, AssociatedResources, BackupList, DestroyStatus, DestroyedDroplet, Firewall,
-    FirewallList, KernelList, NeighborList, Snapshot, SnapshotList,
+    AssociatedResource, AssociatedResources, Backup, BackupList, DestroyStatus, DestroyedDroplet,
+    DropletSnapshotList, Firewall, FirewallList, KernelList, NeighborList, Snapshot, SnapshotList,
+    SnapshotOne,
 };
 pub use scope::{Role, Scope};
 pub use tag::{CreateTag, Tag, TagCount, TagList, TagOne, TagResources, TagTarget, TagTargets};

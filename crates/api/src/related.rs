@@ -1,16 +1,62 @@
 //! Lists that existing clients ask for beside droplets and images.
 //!
-//! There are no snapshots, backups, kernels, firewalls, volumes or addresses of their own here. The
-//! lists are there all the same, and empty, because clients read them without being asked to.
+//! Snapshots are images, which clients look for in lists of their own. There are no backups, kernels,
+//! firewalls, volumes or addresses of their own here. The lists are there all the same, and empty,
+//! because clients read them without being asked to.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, Links, Meta};
+use crate::{Id, Image, Links, Meta};
 
-/// A saved state of a droplet or volume, of the original API; never sent.
+/// An image that was made of a machine's disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Snapshot {
+    /// That of the image, as a string.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// RFC 3339, UTC.
+    #[cfg_attr(feature = "openapi", schema(format = "date-time"))]
+    pub created_at: String,
+    /// Slugs of the regions where it is available.
+    pub regions: Vec<String>,
+    /// Identifier of the machine, as a string.
+    pub resource_id: String,
+    /// `droplet`.
+    pub resource_type: String,
+    /// GB of disk that a machine from it needs.
+    pub min_disk_size: i64,
+    /// GB stored.
+    pub size_gigabytes: f64,
+    /// Tags of the image.
+    pub tags: Vec<String>,
+}
+
+/// `{"snapshot": …}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SnapshotOne {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+}
+
+/// `{"snapshots": …}` of a machine, where they are whole images.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DropletSnapshotList {
+    /// This page.
+    pub snapshots: Vec<Image>,
+    /// Other pages.
+    pub links: Links,
+    /// Total.
+    pub meta: Meta,
+}
+
+/// A backup of the original API; never sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Backup {
     /// Identifier.
     pub id: Id,
     /// Name.
@@ -31,7 +77,7 @@ pub struct Firewall {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SnapshotList {
-    /// Always empty.
+    /// This page.
     pub snapshots: Vec<Snapshot>,
     /// Other pages.
     pub links: Links,
@@ -44,7 +90,7 @@ pub struct SnapshotList {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BackupList {
     /// Always empty.
-    pub backups: Vec<Snapshot>,
+    pub backups: Vec<Backup>,
     /// Other pages.
     pub links: Links,
     /// Total.

@@ -226,7 +226,7 @@ async fn dispatch(
         ("image", "transfer") => region::transfer(service, action, job).await,
         ("droplet", "create") => machine::create(service, action).await,
         ("droplet", "destroy") => machine::destroy(service, action).await,
-        ("droplet", _) => machine::act(service, action).await,
+        ("droplet", _) => machine::act(service, action, job).await,
         (resource, kind) => bail!(Final::new(format!(
             "no worker knows how to {kind} an {resource}"
         ))),
@@ -288,6 +288,7 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
     }
     let id = action.resource_id;
     let mut upload = None;
+    let mut digest = None;
     match (action.resource_type.as_str(), action.kind.as_str()) {
         ("image", "create") => {
             upload = image::get(&mut tx, id).await?.upload_id;
@@ -307,16 +308,24 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
             image::move_region(&mut tx, id, region, RegionCopyStatus::Failed, Some(reason)).await?;
             db::action::finish(&mut tx, action.id, Some(reason)).await?;
         }
-        ("droplet", "create") => {
+        // It is off, or else would be found on by the next attempt.
+        ("droplet", "create" | "power_on") => {
             droplet::set_status(&mut tx, id, DropletStatus::Off, Some(reason)).await?;
+            db::action::finish(&mut tx, action.id, Some(reason)).await?;
+        }
+        ("droplet", "snapshot") => {
+            if let Some(image) = image::unfinished_snapshot(&mut *tx, id).await? {
+                image::give_up(&mut tx, image, reason).await?;
+                digest = image::get(&mut tx, image).await?.digest;
+            }
             db::action::finish(&mut tx, action.id, Some(reason)).await?;
         }
         _ => db::action::finish(&mut tx, action.id, Some(reason)).await?,
     }
-    let digest = match action.resource_type.as_str() {
-        "image" => image::get(&mut tx, id).await?.digest,
-        _ => droplet::give_up_next(&mut tx, id).await?,
-    };
+    match action.resource_type.as_str() {
+        "image" => digest = image::get(&mut tx, id).await?.digest,
+        _ => digest = droplet::give_up_next(&mut tx, id).await?.or(digest),
+    }
     tx.commit().await?;
     if let Some(upload) = upload {
         service.uploads.remove_file(&upload)?;

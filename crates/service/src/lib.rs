@@ -78,7 +78,7 @@ pub struct Service {
     droplet_jobs: Notify,
     /// Whether the service is being stopped.
     drain: Drain,
-    /// By action, of image jobs that run here: to stop them when the image is deleted.
+    /// By action, of jobs that run here: to stop them when the image is deleted.
     cancels: Mutex<HashMap<i64, Arc<AtomicBool>>>,
 }
 
@@ -121,9 +121,7 @@ impl Service {
 
     fn cancel_flag(&self, action: &ActionRow) -> Arc<AtomicBool> {
         let flag = Arc::new(AtomicBool::new(false));
-        if action.resource_type == "image" {
-            self.cancels().insert(action.id, flag.clone());
-        }
+        self.cancels().insert(action.id, flag.clone());
         flag
     }
 

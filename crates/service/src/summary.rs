@@ -50,15 +50,6 @@ impl Summary {
     pub fn findings(&self, lang: Lang) -> Vec<String> {
         self.unmet.iter().map(|unmet| unmet.text(lang)).collect()
     }
-
-    /// The same without those for which an image is refused.
-    pub fn warnings(&self, lang: Lang) -> Vec<String> {
-        let warnings = self.unmet.iter();
-        warnings
-            .filter(|unmet| unmet.outcome == Outcome::Warning)
-            .map(|unmet| unmet.text(lang))
-            .collect()
-    }
 }
 
 impl Unmet {

@@ -50,6 +50,15 @@ pub(crate) enum Compression {
     Zstd,
 }
 
+/// What is made of a backing file that the header names. It is never opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BackingFile {
+    /// Without it the image has no meaning.
+    Refused,
+    /// The caller has the disk below, whatever the name says.
+    Known,
+}
+
 /// What the rest of the reader needs from the header.
 #[derive(Debug)]
 pub(crate) struct Header {
@@ -80,7 +89,11 @@ fn fault(kind: ErrorKind, code: &'static str, field: u64, message: impl Into<Str
 
 impl Header {
     /// Reads and checks the header of `source`, which is known to begin with [`MAGIC`].
-    pub(crate) fn read<S: Source>(source: &S, limits: &Limits) -> Result<Self> {
+    pub(crate) fn read<S: Source>(
+        source: &S,
+        backing: BackingFile,
+        limits: &Limits,
+    ) -> Result<Self> {
         check_range(0, V2_LEN, source.len()).map_err(|e| e.in_format(Format::Qcow2))?;
         let len = usize::try_from(source.len()).unwrap_or(usize::MAX);
         let mut raw = [0; KNOWN_LEN];
@@ -100,6 +113,9 @@ impl Header {
         }
         let header_len = header_len(raw, version, cluster_bits)?;
         let (features, warnings) = check_features(source, raw, header_len, cluster_bits)?;
+        if backing == BackingFile::Refused {
+            check_backing(raw)?;
+        }
         check_references(source, raw, header_len, cluster_bits)?;
 
         let mut header = Self {
@@ -286,25 +302,30 @@ fn data_file(field: u64) -> Error {
     )
 }
 
-/// Refuses everything by which the image would reach outside itself, and encryption.
+/// Refuses an image that is not whole.
+fn check_backing(raw: &[u8]) -> Result<()> {
+    if be64(raw, 8) == 0 {
+        return Ok(());
+    }
+    Err(fault(
+        ErrorKind::Refused,
+        "backing-file",
+        8,
+        "the image is only a difference to a backing file, which is never opened",
+    )
+    .with_hint(
+        "where the backing file is, make a self-contained image: \
+         `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+    ))
+}
+
+/// Refuses everything else by which the image would reach outside itself, and encryption.
 fn check_references<S: Source>(
     source: &S,
     raw: &[u8],
     header_len: u32,
     cluster_bits: u32,
 ) -> Result<()> {
-    if be64(raw, 8) != 0 {
-        return Err(fault(
-            ErrorKind::Refused,
-            "backing-file",
-            8,
-            "the image is only a difference to a backing file, which is never opened",
-        )
-        .with_hint(
-            "where the backing file is, make a self-contained image: \
-             `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
-        ));
-    }
     if be32(raw, 32) != 0 {
         return Err(fault(
             ErrorKind::Unsupported,

@@ -26,6 +26,8 @@ const ZERO: u64 = 1;
 /// What an L2 table says about a place on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cell {
+    /// Nothing is said: what the disk below has, and zeros where there is none.
+    Unallocated,
     /// Reads as zeros.
     Zero,
     /// Stored as it is at this offset in the file.
@@ -37,7 +39,7 @@ pub(super) enum Cell {
 impl Cell {
     pub(super) fn kind(self) -> ExtentKind {
         match self {
-            Self::Zero => ExtentKind::Zero,
+            Self::Unallocated | Self::Zero => ExtentKind::Zero,
             Self::Stored(_) | Self::Packed { .. } => ExtentKind::Data,
         }
     }
@@ -45,7 +47,7 @@ impl Cell {
     /// Whether `next`, one `unit` of bytes after `self`, can be read in the same step.
     pub(super) fn continues(unit: u64, last: Self, next: Self) -> bool {
         match (last, next) {
-            (Self::Zero, Self::Zero) => true,
+            (Self::Zero, Self::Zero) | (Self::Unallocated, Self::Unallocated) => true,
             (Self::Stored(last), Self::Stored(next)) => last.checked_add(unit) == Some(next),
             (
                 Self::Packed {
@@ -61,6 +63,7 @@ impl Cell {
     /// The place `by` bytes further within the same unit.
     fn advanced(self, by: u64) -> Self {
         match self {
+            Self::Unallocated => Self::Unallocated,
             Self::Zero => Self::Zero,
             Self::Stored(host) => Self::Stored(host + by),
             Self::Packed { packed, skip } => Self::Packed {
@@ -147,7 +150,7 @@ impl Map {
         let Some(slice) = self.slice(source, offset)? else {
             let covered = 1u64 << (self.header.cluster_bits + self.header.l2_bits());
             let len = covered - (offset & (covered - 1));
-            return Ok((Cell::Zero, len.min(limit)));
+            return Ok((Cell::Unallocated, len.min(limit)));
         };
         let unit = 1u64 << self.unit_bits();
         let start = ((offset - slice.guest) >> self.unit_bits()) as usize;
@@ -191,7 +194,7 @@ impl Map {
                 break;
             }
             let (host, len) = match self.cell(slice, index)? {
-                Cell::Zero => (0, 0),
+                Cell::Unallocated | Cell::Zero => (0, 0),
                 Cell::Stored(host) => (host, unit.min(self.size() - guest)),
                 // The stated length is an upper bound, so only the first byte has to exist.
                 Cell::Packed { packed, .. } => (packed.offset, 1),
@@ -263,6 +266,7 @@ impl Map {
         }
         // "Extended L2 Entries": bit n, allocated; bit 32 + n, zeros; both together are invalid.
         match (bitmap >> sub & 1, bitmap >> (32 + sub) & 1) {
+            (0, 0) => Ok(Cell::Unallocated),
             (0, _) => Ok(Cell::Zero),
             (_, 0) => {
                 let host = self.host(slice, cluster, entry)?;
@@ -288,7 +292,7 @@ impl Map {
             return Ok(Cell::Zero);
         }
         Ok(match self.host(slice, index, entry)? {
-            0 => Cell::Zero,
+            0 => Cell::Unallocated,
             host => Cell::Stored(host),
         })
     }

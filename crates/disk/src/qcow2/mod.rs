@@ -26,7 +26,8 @@
 //!
 //! Supported: every cluster size, deflate and zstd clusters, zero clusters, subclusters (extended
 //! L2 entries). Internal snapshots are ignored with a warning. Refused by name: backing file,
-//! external data file, encryption, unknown incompatible features, an image marked corrupt.
+//! external data file, encryption, unknown incompatible features, an image marked corrupt. An image with
+//! a backing file is read as an [`Overlay`], by a caller that has the disk below.
 //!
 //! Nothing is written, so reference counts are not read, and the bits that describe them
 //! (`COPIED`) are ignored.
@@ -34,12 +35,14 @@
 mod frame;
 mod header;
 mod map;
+mod overlay;
 mod unpack;
 
 use crate::{Extent, Format, Limits, Result, Source, check_range};
-use header::Header;
 pub(crate) use header::MAGIC;
+use header::{BackingFile, Header};
 use map::{Cell, Map};
+pub use overlay::Overlay;
 use unpack::Unpacker;
 
 /// An opened qcow2 image.
@@ -61,7 +64,11 @@ impl<S: Source> Disk<S> {
     /// # Errors
     /// The header's faults, each with its own code; see the module's list of refusals.
     pub fn open_with(source: S, limits: &Limits) -> Result<Self> {
-        let mut header = Header::read(&source, limits)?;
+        Self::open_whole_or_not(source, BackingFile::Refused, limits)
+    }
+
+    fn open_whole_or_not(source: S, backing: BackingFile, limits: &Limits) -> Result<Self> {
+        let mut header = Header::read(&source, backing, limits)?;
         let warnings = std::mem::take(&mut header.warnings);
         let unpacker = Unpacker::new(header.compression, 1 << header.cluster_bits);
         let map = Map::new(header, &source)?;
@@ -71,6 +78,21 @@ impl<S: Source> Disk<S> {
             unpacker,
             warnings,
         })
+    }
+
+    /// Fills `part` with what `cell` speaks of.
+    fn read_cell(&self, cell: Cell, part: &mut [u8]) -> Result<()> {
+        match cell {
+            Cell::Unallocated | Cell::Zero => part.fill(0),
+            Cell::Stored(host) => self
+                .source
+                .read_at(host, part)
+                .map_err(|e| e.in_format(Format::Qcow2))?,
+            Cell::Packed { packed, skip } => {
+                self.unpacker.read(&self.source, packed, skip, part)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -88,16 +110,7 @@ impl<S: Source> Source for Disk<S> {
             // Not longer than `buf`, hence a usize.
             let len = usize::try_from(len).unwrap_or(buf.len()).min(buf.len());
             let (part, rest) = buf.split_at_mut(len);
-            match cell {
-                Cell::Zero => part.fill(0),
-                Cell::Stored(host) => self
-                    .source
-                    .read_at(host, part)
-                    .map_err(|e| e.in_format(Format::Qcow2))?,
-                Cell::Packed { packed, skip } => {
-                    self.unpacker.read(&self.source, packed, skip, part)?;
-                }
-            }
+            self.read_cell(cell, part)?;
             offset += len as u64;
             buf = rest;
         }

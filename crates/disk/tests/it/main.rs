@@ -7,6 +7,7 @@ mod build;
 mod detect;
 mod hostile;
 mod lvm;
+mod overlay;
 mod partition;
 mod properties;
 mod qcow2;

@@ -46,6 +46,11 @@ pub fn guest_content() -> Vec<u8> {
 pub fn compare(image: &Path, format: Format, expected: &[u8], what: &str) {
     let disk = open(FileSource::open(image).unwrap()).unwrap();
     assert_eq!(disk.format(), format, "{what}");
+    compare_disk(&disk, expected, what);
+}
+
+/// The same of a disk that is open.
+pub fn compare_disk(disk: &impl Disk, expected: &[u8], what: &str) {
     assert_eq!(disk.virtual_size(), expected.len() as u64, "{what}");
     disk.verify().unwrap();
 

@@ -16,6 +16,10 @@ pub const LEASE_SECONDS: i64 = 30;
 /// keep it down.
 pub const MAX_ATTEMPTS: i64 = 5;
 
+/// How many snapshots a process makes at once: they are work for all its processors, and must not keep
+/// those waiting who want a machine on or off.
+const SNAPSHOTS: i64 = 2;
+
 /// One action.
 #[derive(Debug, Clone, FromRow)]
 #[allow(missing_docs)] // the columns are explained in the migration
@@ -225,8 +229,8 @@ pub async fn make_ready(tx: &mut Tx, image: i64, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes the oldest job of `resource_type` that nobody holds. The jobs of one image or machine
-/// are carried out in the order in which they were asked for.
+/// Takes the oldest job of `resource_type` that nobody holds, but no more than [`SNAPSHOTS`]. The jobs
+/// of one image or machine are carried out in the order in which they were asked for.
 pub async fn claim(
     tx: &mut Tx,
     resource_type: &str,
@@ -239,6 +243,9 @@ pub async fn claim(
          AND a.lease_until < $3 AND a.resource_type = $4 AND NOT EXISTS (SELECT 1 FROM actions b \
          WHERE b.resource_type = $4 AND b.resource_id = a.resource_id AND b.id < a.id \
          AND b.status = 'in-progress' AND b.ready <> 0) \
+         AND (a.kind <> 'snapshot' OR (SELECT COUNT(*) FROM actions c \
+         WHERE c.status = 'in-progress' AND c.kind = 'snapshot' AND c.lease_owner = $1 \
+         AND c.lease_until >= $3) < $6) \
          AND ($4 <> 'droplet' OR EXISTS (SELECT 1 FROM droplets d WHERE d.id = a.resource_id \
          AND (d.node IS NULL OR d.node = $5))) ORDER BY a.id LIMIT 1) RETURNING *",
     )
@@ -247,6 +254,7 @@ pub async fn claim(
     .bind(now())
     .bind(resource_type)
     .bind(node)
+    .bind(SNAPSHOTS)
     .fetch_optional(&mut **tx)
     .await
 }

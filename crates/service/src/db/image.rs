@@ -12,7 +12,8 @@ use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, wo
 macro_rules! columns {
     () => {
         "id, account_id, name, description, distribution, created_at, stage, error_message, \
-         upload_id, checksum, digest, format, virtual_bytes, stored_bytes, summary, deleted_at"
+         upload_id, checksum, digest, format, virtual_bytes, stored_bytes, summary, droplet_id, \
+         deleted_at"
     };
 }
 
@@ -36,6 +37,7 @@ pub struct ImageRow {
     pub stored_bytes: Option<i64>,
     /// See `summary`; the report itself is read only where it is asked for.
     pub summary: Option<String>,
+    pub droplet_id: Option<i64>,
     pub deleted_at: Option<i64>,
 }
 
@@ -82,6 +84,8 @@ pub struct NewImage<'a> {
     pub checksum: Option<&'a str>,
     /// `receiving` or `queued`.
     pub stage: Stage,
+    /// The machine that it is a snapshot of.
+    pub droplet: Option<i64>,
 }
 
 /// Which images to list: all, or those with a name, a tag, a content, or several of these.
@@ -93,6 +97,38 @@ pub struct Filter<'a> {
     pub tag: Option<i64>,
     /// Available, and of this content: a SHA-256 in hexadecimal.
     pub digest: Option<&'a str>,
+    /// By where they come from.
+    pub origin: Origin,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Wherever it is from.
+    #[default]
+    Any,
+    /// It was uploaded, or fetched.
+    Import,
+    /// A machine, whatever became of it.
+    Snapshot,
+    /// Some machine, or this one, of which it is available.
+    Available(Option<i64>),
+}
+
+impl Origin {
+    fn condition(self) -> String {
+        match self {
+            Self::Any => String::new(),
+            Self::Import => " AND droplet_id IS NULL".to_owned(),
+            Self::Snapshot => " AND droplet_id IS NOT NULL".to_owned(),
+            Self::Available(None) => {
+                " AND droplet_id IS NOT NULL AND stage = 'available'".to_owned()
+            }
+            Self::Available(Some(droplet)) => {
+                format!(" AND droplet_id = {droplet} AND stage = 'available'")
+            }
+        }
+    }
 }
 
 /// One page, newest first, and the total. Deleted images are not listed, failed ones are.
@@ -107,6 +143,7 @@ pub async fn list(
         Some(_) => " AND stage = 'available' AND (digest = $4 OR checksum = 'sha256:' || $4)",
         None => " AND CAST($4 AS TEXT) IS NOT NULL",
     };
+    condition += &filter.origin.condition();
     let text = format!("SELECT COUNT(*) FROM images WHERE {condition}");
     let total = sqlx::query_scalar(AssertSqlSafe(text))
         .bind(account)
@@ -160,6 +197,38 @@ pub async fn get(tx: &mut Tx, id: i64) -> Result<ImageRow> {
     by_id(&mut **tx, id).await
 }
 
+/// The snapshot of a machine that is being made: one at a time, as its actions are.
+pub async fn unfinished_snapshot(db: impl Executor<'_>, droplet: i64) -> Result<Option<i64>> {
+    sqlx::query_scalar(
+        "SELECT id FROM images WHERE droplet_id = $1 AND deleted_at IS NULL \
+         AND stage NOT IN ('available', 'failed') ORDER BY id DESC LIMIT 1",
+    )
+    .bind(droplet)
+    .fetch_optional(db)
+    .await
+}
+
+/// The available snapshots of each of these machines, oldest first.
+pub async fn snapshots_of_many(db: &Pool, droplets: &[i64]) -> Result<HashMap<i64, Vec<i64>>> {
+    let mut found: HashMap<i64, Vec<i64>> = HashMap::new();
+    if droplets.is_empty() {
+        return Ok(found);
+    }
+    let text = format!(
+        "SELECT droplet_id, id FROM images WHERE deleted_at IS NULL AND stage = 'available' \
+         AND droplet_id IN ({}) ORDER BY id",
+        placeholders(1, droplets.len())
+    );
+    let mut query = sqlx::query_as::<_, (i64, i64)>(AssertSqlSafe(text));
+    for droplet in droplets {
+        query = query.bind(droplet);
+    }
+    for (droplet, image) in query.fetch_all(db).await? {
+        found.entry(droplet).or_default().push(image);
+    }
+    Ok(found)
+}
+
 /// The regions that were asked for, in that order.
 pub async fn regions(db: &Pool, id: i64) -> Result<Vec<ImageRegionRow>> {
     sqlx::query_as("SELECT * FROM image_regions WHERE image_id = $1 ORDER BY position, region")
@@ -172,7 +241,8 @@ pub async fn regions(db: &Pool, id: i64) -> Result<Vec<ImageRegionRow>> {
 pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
     sqlx::query_scalar(
         "INSERT INTO images (account_id, name, description, distribution, tags, created_at, \
-         stage, upload_id, checksum) VALUES ($1, $2, $3, $4, '[]', $5, $6, $7, $8) RETURNING id",
+         stage, upload_id, checksum, droplet_id) \
+         VALUES ($1, $2, $3, $4, '[]', $5, $6, $7, $8, $9) RETURNING id",
     )
     .bind(new.account)
     .bind(new.name)
@@ -182,6 +252,7 @@ pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
     .bind(word(new.stage))
     .bind(new.upload)
     .bind(new.checksum)
+    .bind(new.droplet)
     .fetch_one(&mut **tx)
     .await
 }

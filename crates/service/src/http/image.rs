@@ -19,7 +19,7 @@ use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name, i
 use crate::auth::Caller;
 use crate::db::Executor;
 use crate::db::action::{ActionRow, NewAction};
-use crate::db::image::{self, Filter, ImageRow, NewImage};
+use crate::db::image::{self, Filter, ImageRow, NewImage, Origin};
 use crate::db::tag::{self, Kind};
 use crate::db::upload;
 use crate::db::{self, Tx, from_json};
@@ -28,7 +28,7 @@ use crate::{Service, quota, removal};
 
 /// Lists the images, newest first
 ///
-/// There are no public images, so a list of one `type` is empty.
+/// There are no public images, so lists of them are empty.
 #[utoipa::path(
     get,
     path = "/v2/images",
@@ -36,7 +36,7 @@ use crate::{Service, quota, removal};
     params(
         Paging,
         Language,
-        ("type" = Option<String>, Query, description = "`distribution` or `application`: public images"),
+        ("type" = Option<String>, Query, description = "`snapshot`: made of machines' disks; `custom`: all others; `distribution` and `application`: public images"),
         ("private" = Option<String>, Query, description = "Changes nothing: all images are private"),
         ("name" = Option<String>, Query, description = "Only those with exactly this name"),
         ("tag_name" = Option<String>, Query, description = "Only those with this tag"),
@@ -55,13 +55,18 @@ pub async fn list(
 ) -> ApiResult<Json<ImageList>> {
     // There are no images of any other kind, so lists of them are empty.
     let (rows, total) = match paging.filter("type") {
-        None | Some("custom" | "user") => {
+        kind @ (None | Some("custom" | "user" | "snapshot")) => {
             let digest = paging.filter("digest").map(image_source::sha256);
             let digest = digest.transpose()?;
             let filter = Filter {
                 name: paging.filter("name"),
                 tag: super::tag::filter(&service, account.id, paging.filter("tag_name")).await?,
                 digest: digest.as_deref(),
+                origin: match kind {
+                    Some("snapshot") => Origin::Snapshot,
+                    Some("custom") => Origin::Import,
+                    _ => Origin::Any,
+                },
             };
             image::list(service.db.read(), account.id, filter, paging.window()).await?
         }
@@ -253,6 +258,7 @@ impl<'r> Wanted<'r> {
                     true => Stage::Queued,
                     false => Stage::Receiving,
                 },
+                droplet: None,
             },
         )
         .await?;
@@ -394,6 +400,16 @@ pub async fn delete(
         ));
     }
     check_match(&service, &if_match, &row, lang).await?;
+    remove(&service, tx, row).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Deletes an image that is not deleted, and ends what is under way for it.
+///
+/// # Errors
+/// Those of the database and of removing its upload.
+pub async fn remove(service: &Arc<Service>, mut tx: Tx, row: ImageRow) -> ApiResult<()> {
+    let id = row.id;
     if let Some(upload) = &row.upload_id {
         upload::delete(&mut tx, upload).await?;
     }
@@ -411,8 +427,8 @@ pub async fn delete(
             .remove_file(upload)
             .map_err(ApiError::internal)?;
     }
-    removal::remove_later(&service, row.digest);
-    Ok(StatusCode::NO_CONTENT)
+    removal::remove_later(service, row.digest);
+    Ok(())
 }
 
 /// Copies an image to a further region

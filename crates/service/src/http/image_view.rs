@@ -74,6 +74,7 @@ impl Parts {
         let virtual_size = row.virtual_bytes.map(from_sql_size);
         let summary = summary(&row)?;
         let distribution = distribution(&row, summary.as_ref());
+        let kind = kind(&row);
         let extra = ImageExtra {
             stage,
             progress: stage_progress(stage, upload, fetch, &open),
@@ -90,7 +91,7 @@ impl Parts {
         Ok(Image {
             id: Id(row.id),
             name: row.name,
-            kind: "custom".to_owned(),
+            kind: kind.to_owned(),
             distribution,
             slug: None,
             public: false,
@@ -105,6 +106,14 @@ impl Parts {
             error_message: row.error_message,
             extra: Some(extra),
         })
+    }
+}
+
+/// `type`, as the original API has it.
+fn kind(row: &ImageRow) -> &'static str {
+    match row.droplet_id {
+        Some(_) => "snapshot",
+        None => "custom",
     }
 }
 

@@ -30,6 +30,7 @@ mod rate;
 mod region;
 mod related;
 mod session;
+mod snapshot;
 mod tag;
 mod token;
 pub mod upload;
@@ -166,7 +167,7 @@ fn related() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(tag::list, tag::create))
         .routes(routes!(tag::show, tag::delete))
         .routes(routes!(tag::link, tag::unlink))
-        .routes(routes!(related::snapshots_of))
+        .routes(routes!(snapshot::of_droplet))
         .routes(routes!(related::backups_of))
         .routes(routes!(related::kernels_of))
         .routes(routes!(related::neighbors_of))
@@ -176,11 +177,8 @@ fn related() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(related::destroy_dangerous))
         .routes(routes!(related::destroy_status))
         .routes(routes!(related::destroy_retry))
-        .routes(routes!(related::snapshots))
-        .routes(routes!(
-            related::no_snapshot,
-            related::no_snapshot_to_delete
-        ))
+        .routes(routes!(snapshot::list))
+        .routes(routes!(snapshot::show, snapshot::delete))
         .routes(routes!(related::firewalls))
 }
 

@@ -1,5 +1,5 @@
 //! What clients of the original API read beside droplets and images, and what is not offered here:
-//! snapshots, backups, kernels, firewalls. Every list is empty, and an unknown droplet is still 404.
+//! backups, kernels, firewalls. Every list is empty, and an unknown droplet is still 404.
 //!
 //! Also `destroy_with_associated_resources`: nothing else belongs to a droplet, so each of its
 //! forms destroys the droplet alone.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use abbild_api::{
     AssociatedResources, BackupList, DestroyStatus, DestroyedDroplet, FirewallList, Id, KernelList,
-    NeighborList, SnapshotList,
+    NeighborList,
 };
 use axum::Json;
 use axum::extract::State;
@@ -19,6 +19,7 @@ use super::{ApiError, ApiResult, PathId};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::{action, droplet};
+use crate::machine;
 
 /// Fails unless the account has the droplet.
 async fn exists(service: &Service, account: i64, id: i64) -> ApiResult<()> {
@@ -26,26 +27,6 @@ async fn exists(service: &Service, account: i64, id: i64) -> ApiResult<()> {
         .await?
         .map(drop)
         .ok_or_else(ApiError::not_found)
-}
-
-/// Lists the snapshots of a machine
-///
-/// Always empty: there are none.
-#[utoipa::path(
-    get,
-    path = "/v2/droplets/{id}/snapshots",
-    tag = "Droplets",
-    operation_id = "snapshots",
-    params(PathId),
-    responses((status = 200, description = "An empty list", body = SnapshotList)),
-)]
-pub async fn snapshots_of(
-    State(service): State<Arc<Service>>,
-    Caller(account): Caller,
-    PathId(id): PathId,
-) -> ApiResult<Json<SnapshotList>> {
-    exists(&service, account.id, id).await?;
-    Ok(Json(SnapshotList::default()))
 }
 
 /// Lists the backups of a machine
@@ -126,46 +107,6 @@ pub async fn firewalls_of(
 ) -> ApiResult<Json<FirewallList>> {
     exists(&service, account.id, id).await?;
     Ok(Json(FirewallList::default()))
-}
-
-/// Lists the snapshots of the account
-///
-/// Always empty: there are none.
-#[utoipa::path(
-    get,
-    path = "/v2/snapshots",
-    tag = "Snapshots and firewalls",
-    operation_id = "list_snapshots",
-    responses((status = 200, description = "An empty list", body = SnapshotList)),
-)]
-pub async fn snapshots(_: Caller) -> Json<SnapshotList> {
-    Json(SnapshotList::default())
-}
-
-/// Shows a snapshot, of which there are none
-#[utoipa::path(
-    get,
-    path = "/v2/snapshots/{id}",
-    tag = "Snapshots and firewalls",
-    operation_id = "show_snapshot",
-    params(("id" = String, Path, description = "Its identifier")),
-    responses((status = 404, description = "There are no snapshots")),
-)]
-pub async fn no_snapshot(_: Caller) -> ApiError {
-    ApiError::not_found()
-}
-
-/// Deletes a snapshot, of which there are none
-#[utoipa::path(
-    delete,
-    path = "/v2/snapshots/{id}",
-    tag = "Snapshots and firewalls",
-    operation_id = "delete_snapshot",
-    params(("id" = String, Path, description = "Its identifier")),
-    responses((status = 404, description = "There are no snapshots")),
-)]
-pub async fn no_snapshot_to_delete(_: Caller) -> ApiError {
-    ApiError::not_found()
 }
 
 /// Lists the firewalls of the account
@@ -298,7 +239,7 @@ pub async fn destroy_retry(
         .ok_or_else(ApiError::not_found)?;
     let last = action::last(&mut *tx, "droplet", id, "destroy").await?;
     if last.is_some_and(|action| action.reason.is_some()) {
-        super::droplet::act::insert(&mut tx, &row, "destroy", None).await?;
+        machine::insert_action(&mut tx, &row, "destroy", None).await?;
     }
     tx.commit().await?;
     service.announce("droplet");

@@ -12,31 +12,30 @@
 //! the staging file are removed when the import ends, whichever way. It does not end by a fault of the
 //! service: then the image is queued again ([`crate::retry`]).
 //!
-//! The steps that touch the bytes are in [`steps`] and block; this module moves the rows.
+//! The steps that touch the bytes are in [`steps`] and block; this module and [`work`] move the rows.
+//! A snapshot of a machine takes the same way from `checking` on (`crate::machine`).
 
 mod checksum;
 pub mod early;
 mod steps;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use abbild_api::{Quota, RegionCopyStatus, Stage};
-use abbild_convert::Encoded;
-use abbild_disk::Disk;
 use abbild_guest::{Checked, Container, Context as CheckContext, Lang, Limits, Report, Verdict};
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use tempfile::NamedTempFile;
 
 use crate::db::action::ActionRow;
 use crate::db::{self, Tx, image, sql_size};
 use crate::jobs::JobContext;
-use crate::region::Region;
 use crate::retry::Final;
 use crate::summary::Summary;
 use crate::{Service, quota, removal};
 pub use checksum::Checksum;
+pub use work::Work;
 
 /// Carries out the `create` of an image.
 ///
@@ -49,26 +48,21 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let id = action.resource_id;
     let row = image::by_id(service.db.read(), id).await?;
-    let region = service.region(
-        action
-            .region
-            .as_deref()
-            .context("an import names a region")?,
-    )?;
+    let work = Work::new(service, action, job, id)?;
     let upload = match (row.upload_id, row.digest) {
         (Some(upload), _) => upload,
-        (None, Some(digest)) => return known(service, action, job, region, &digest).await,
+        (None, Some(digest)) => return known(&work, &digest).await,
         (None, None) => bail!("the image has no upload"),
     };
 
     if let Some(checksum) = row.checksum {
-        verify(service, action, job, &upload, &checksum).await?;
+        verify(&work, &upload, &checksum).await?;
     }
     let staging = Staging::new(service, id);
-    let source = unpack(service, action, job, &upload, &staging).await?;
-    let disk = check(service, action, job, source).await?;
-    let (file, encoded) = encode(service, action, job, region, disk).await?;
-    publish(service, action, job, region, file, &encoded).await?;
+    let source = unpack(&work, &upload, &staging).await?;
+    let disk = check(&work, source).await?;
+    let (file, encoded) = work.encode(disk).await?;
+    work.publish(file, &encoded).await?;
     drop(staging);
     service.uploads.remove_file(&upload)?;
     service.announce("image"); // the transfers that waited
@@ -76,17 +70,12 @@ pub async fn run(
 }
 
 /// The content is known from another image: its canonical form only needs to be in the region.
-async fn known(
-    service: &Arc<Service>,
-    action: &ActionRow,
-    job: &JobContext,
-    region: &Region,
-    digest: &str,
-) -> anyhow::Result<()> {
-    enter(service, action, job, Stage::Storing).await?;
-    crate::region::provide(service, region, digest, job).await?;
-    let mut tx = service.write_for(action).await?;
-    finish(&mut tx, action, region).await?;
+async fn known(work: &Work<'_>, digest: &str) -> anyhow::Result<()> {
+    let service = work.service;
+    work.enter(Stage::Storing).await?;
+    crate::region::provide(service, work.region, digest, work.job).await?;
+    let mut tx = service.write_for(work.action).await?;
+    work.finish(&mut tx).await?;
     tx.commit().await?;
     service.announce("image"); // the transfers that waited
     // The other image may be gone by now, and with it the need for its copies.
@@ -122,28 +111,16 @@ impl Drop for Staging {
     }
 }
 
-async fn verify(
-    service: &Service,
-    action: &ActionRow,
-    job: &JobContext,
-    upload: &str,
-    checksum: &str,
-) -> anyhow::Result<()> {
-    enter(service, action, job, Stage::Verifying).await?;
+async fn verify(work: &Work<'_>, upload: &str, checksum: &str) -> anyhow::Result<()> {
+    work.enter(Stage::Verifying).await?;
     let checksum: Checksum = checksum.parse().map_err(anyhow::Error::msg)?;
-    let path = service.uploads.path(upload);
-    let job = job.clone();
+    let path = work.service.uploads.path(upload);
+    let job = work.job.clone();
     blocking(move || steps::verify(&checksum, &path, &job)).await
 }
 
-async fn unpack(
-    service: &Service,
-    action: &ActionRow,
-    job: &JobContext,
-    upload: &str,
-    staging: &Staging,
-) -> anyhow::Result<Source> {
-    let path = service.uploads.path(upload);
+async fn unpack(work: &Work<'_>, upload: &str, staging: &Staging) -> anyhow::Result<Source> {
+    let path = work.service.uploads.path(upload);
     let (path, compression) = blocking(move || steps::detect(&path)).await?;
     let file_size = std::fs::metadata(&path)
         .context("reading the upload")?
@@ -158,23 +135,18 @@ async fn unpack(
     let Some(compression) = compression else {
         return Ok(source);
     };
-    enter(service, action, job, Stage::Unpacking).await?;
+    work.enter(Stage::Unpacking).await?;
     source.container.layers = vec![compression.to_string()];
     let (from, to) = (source.path.clone(), staging.0.clone());
-    let limit = service.config.limits.max_virtual_size;
-    let job = job.clone();
+    let limit = work.service.config.limits.max_virtual_size;
+    let job = work.job.clone();
     source.path = blocking(move || steps::unpack(&from, to, limit, &job)).await?;
     Ok(source)
 }
 
-async fn check(
-    service: &Service,
-    action: &ActionRow,
-    job: &JobContext,
-    source: Source,
-) -> anyhow::Result<Arc<steps::FileImage>> {
-    enter(service, action, job, Stage::Checking).await?;
-    let context = check_context(service, source.container);
+async fn check(work: &Work<'_>, source: Source) -> anyhow::Result<Arc<steps::FileImage>> {
+    work.enter(Stage::Checking).await?;
+    let context = check_context(work.service, source.container);
     let path = source.path;
     let Checked { report, disk } = blocking(move || steps::check(&path, context)).await?;
     if let Err(error) = &disk
@@ -182,9 +154,7 @@ async fn check(
     {
         bail!("reading the image failed: {error}");
     }
-    let mut tx = service.write_for(action).await?;
-    keep_report(&mut tx, action.resource_id, &report).await?;
-    tx.commit().await?;
+    work.keep_report(&report).await?;
     match disk {
         Ok(disk) if report.verdict != Verdict::Refused => Ok(disk),
         _ => bail!(Final::new(refusal(&report))),
@@ -244,68 +214,6 @@ pub fn refusal(report: &Report) -> String {
     )
 }
 
-async fn encode(
-    service: &Service,
-    action: &ActionRow,
-    job: &JobContext,
-    region: &Region,
-    disk: Arc<steps::FileImage>,
-) -> anyhow::Result<(NamedTempFile, Encoded)> {
-    enter(service, action, job, Stage::Encoding).await?;
-    tracing::debug!(
-        image.id = action.resource_id,
-        virtual_size_bytes = disk.virtual_size(),
-        "encoding"
-    );
-    let file = region
-        .store
-        .begin()
-        .context("creating a file in the region's store")?;
-    let job = job.clone();
-    blocking(move || steps::encode(&disk, file, &job)).await
-}
-
-/// Gives the canonical image its name, then lets everybody see it.
-async fn publish(
-    service: &Service,
-    action: &ActionRow,
-    job: &JobContext,
-    region: &Region,
-    file: NamedTempFile,
-    encoded: &Encoded,
-) -> anyhow::Result<()> {
-    let id = action.resource_id;
-    let digest = hex::encode(encoded.sha256);
-    job.begin_stage(Stage::Storing);
-    let mut tx = service.write_for(action).await?;
-    check_quota(service, &mut tx, id, sql_size(encoded.file_size)).await?;
-    if !image::begin_storing(&mut tx, id, &digest, sql_size(encoded.file_size)).await? {
-        bail!(Final::new("the image was deleted meanwhile"));
-    }
-    tx.commit().await?;
-    // From here on no removal begins.
-    removal::wait(&service.db, &region.slug, &digest).await?;
-    region
-        .store
-        .commit(file, &digest, job)
-        .await
-        .context("storing the image")?;
-
-    let mut tx = service.write_for(action).await?;
-    let row = image::get(&mut tx, id).await?;
-    if row.deleted_at.is_some() {
-        bail!(Final::new("the image was deleted meanwhile"));
-    }
-    if let Some(upload) = &row.upload_id {
-        db::upload::delete(&mut tx, upload).await?;
-    }
-    let (virtual_size, size) = (sql_size(encoded.virtual_size), sql_size(encoded.file_size));
-    image::set_canonical(&mut tx, id, &digest, virtual_size, size).await?;
-    finish(&mut tx, action, region).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
 /// Makes sure that the account may store the image in all regions that it is meant for.
 async fn check_quota(service: &Service, tx: &mut Tx, id: i64, bytes: i64) -> anyhow::Result<()> {
     let row = image::get(tx, id).await?;
@@ -324,33 +232,8 @@ async fn check_quota(service: &Service, tx: &mut Tx, id: i64, bytes: i64) -> any
     }
 }
 
-/// The image is available in its first region; it may go to the others.
-async fn finish(tx: &mut Tx, action: &ActionRow, region: &Region) -> db::Result<()> {
-    let id = action.resource_id;
-    image::set_region(tx, id, &region.slug, RegionCopyStatus::Available, None).await?;
-    image::set_stage(tx, id, Stage::Available).await?;
-    db::action::finish(tx, action.id, None).await?;
-    db::action::make_ready(tx, id, "transfer").await
-}
-
-/// Begins a stage, unless the image was deleted.
-async fn enter(
-    service: &Service,
-    action: &ActionRow,
-    job: &JobContext,
-    stage: Stage,
-) -> anyhow::Result<()> {
-    job.begin_stage(stage);
-    let mut tx = service.write_for(action).await?;
-    if !image::set_stage(&mut tx, action.resource_id, stage).await? {
-        bail!(Final::new("the image was deleted meanwhile"));
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
 /// Runs a step that blocks away from the threads that answer requests.
-async fn blocking<T: Send + 'static>(
+pub async fn blocking<T: Send + 'static>(
     step: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
     let span = tracing::Span::current();

@@ -10,7 +10,7 @@ use abbild_convert::{
     Compression, Control, DETECT_LEN, Encoded, Options, Progress, StagingOptions,
     decode_to_staging, encode as encode_canonical,
 };
-use abbild_disk::{FileSource, Image};
+use abbild_disk::{Disk, FileSource, Image};
 use abbild_guest::{Checked, Context as CheckContext};
 use anyhow::Context;
 use tempfile::NamedTempFile;
@@ -54,8 +54,8 @@ pub fn check(path: &Path, context: CheckContext) -> anyhow::Result<Checked<FileS
 }
 
 /// Writes the canonical form of `disk` into `file`.
-pub fn encode(
-    disk: &FileImage,
+pub fn encode<D: Disk + Sync>(
+    disk: &D,
     file: NamedTempFile,
     job: &JobContext,
 ) -> anyhow::Result<(NamedTempFile, Encoded)> {

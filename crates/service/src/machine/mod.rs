@@ -3,6 +3,7 @@
 
 mod power;
 mod rebuild;
+mod snapshot;
 mod watch;
 
 use std::collections::HashSet;
@@ -14,10 +15,11 @@ use abbild_guest::Report;
 use anyhow::{Context, bail};
 
 use crate::config::VmConfig;
-use crate::db::action::ActionRow;
+use crate::db::action::{ActionRow, NewAction};
 use crate::db::droplet::{self, DropletRow};
 use crate::db::image::ImageRow;
 use crate::db::{self, Tx, from_json, from_sql_size};
+use crate::jobs::JobContext;
 use crate::size::Size;
 use crate::vm::{Hypervisor, VmSpec, network, platform};
 use crate::{Service, removal};
@@ -45,6 +47,26 @@ pub async fn free_address(config: &VmConfig, tx: &mut Tx) -> anyhow::Result<(Ipv
         config.addresses,
         config.first_address
     )
+}
+
+/// A new action of a droplet, which a worker may begin at once.
+pub async fn insert_action(
+    tx: &mut Tx,
+    row: &DropletRow,
+    kind: &str,
+    parameters: Option<&DropletAction>,
+) -> db::Result<ActionRow> {
+    let parameters = parameters.map(db::to_json);
+    let new = NewAction {
+        account: row.account_id,
+        kind,
+        resource_type: "droplet",
+        resource: row.id,
+        region: Some(&row.region),
+        parameters: parameters.as_deref(),
+        ready: true,
+    };
+    db::action::insert(tx, &new).await
 }
 
 /// Carries out `create`.
@@ -97,7 +119,11 @@ async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
 }
 
 /// Carries out what a machine was asked for.
-pub async fn act(service: &Arc<Service>, action: &ActionRow) -> anyhow::Result<()> {
+pub async fn act(
+    service: &Arc<Service>,
+    action: &ActionRow,
+    job: &JobContext,
+) -> anyhow::Result<()> {
     let row = droplet::get(service.db.read(), action.resource_id).await?;
     match action.of_droplet()? {
         DropletAction::PowerOn => power::on(service, action, &row).await,
@@ -108,6 +134,7 @@ pub async fn act(service: &Arc<Service>, action: &ActionRow) -> anyhow::Result<(
         DropletAction::Rebuild { image } | DropletAction::Restore { image } => {
             rebuild::run(service, action, &row, &image).await
         }
+        DropletAction::Snapshot { .. } => snapshot::run(service, action, job, &row).await,
         // These are done when they are asked for, or refused.
         DropletAction::PasswordReset
         | DropletAction::Resize { .. }

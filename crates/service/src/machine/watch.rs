@@ -1,10 +1,15 @@
-//! Noticing what nobody asked for: a guest that powered itself off, a hypervisor that died.
+//! Noticing what nobody asked for: a guest that powered itself off, a hypervisor that died, a host that
+//! was started again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use abbild_api::{DropletAction, DropletStatus};
+
+use super::insert_action;
 use crate::Service;
-use crate::db::droplet;
+use crate::db;
+use crate::db::droplet::{self, DropletRow};
 use crate::vm::{Hypervisor, VmStatus};
 
 /// Notices machines that ended by themselves: the guest powered off, or the hypervisor died.
@@ -17,6 +22,28 @@ pub async fn watch(service: Arc<Service>) {
     }
 }
 
+/// A machine that ran when the host went down runs again. Its owner sees why it was away: there is an
+/// action, which also keeps others from acting on the machine meanwhile.
+async fn start_again(service: &Service, row: &DropletRow) -> anyhow::Result<()> {
+    let mut tx = service.db.write().await?;
+    let present = droplet::find(&mut *tx, row.account_id, row.id).await?;
+    let is_active = match present {
+        Some(row) => row.status()? == DropletStatus::Active,
+        None => false,
+    };
+    let open = db::action::open(&mut *tx, "droplet", row.id).await?;
+    if is_active && open.is_empty() {
+        tracing::info!(
+            droplet.id = row.id,
+            "the host was started again, and so is a machine"
+        );
+        insert_action(&mut tx, row, "power_on", Some(&DropletAction::PowerOn)).await?;
+    }
+    tx.commit().await?;
+    service.announce("droplet");
+    Ok(())
+}
+
 async fn look(service: &Service) -> anyhow::Result<()> {
     for row in droplet::active(service.db.read(), &service.node).await? {
         let Ok(region) = service.region(&row.region) else {
@@ -24,6 +51,10 @@ async fn look(service: &Service) -> anyhow::Result<()> {
         };
         let reason = match region.hypervisor.status(row.id).await? {
             VmStatus::Running => continue,
+            VmStatus::Interrupted => {
+                start_again(service, &row).await?;
+                continue;
+            }
             VmStatus::Stopped { reason } => reason,
             VmStatus::Absent => Some("the machine is no longer on this host".to_owned()),
         };

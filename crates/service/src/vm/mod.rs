@@ -67,6 +67,8 @@ pub enum VmStatus {
         /// For example the last line that the hypervisor logged before it died.
         reason: Option<String>,
     },
+    /// It ran until the host went down, and nobody has started it since.
+    Interrupted,
     /// The driver knows nothing of it.
     Absent,
 }
@@ -159,6 +161,19 @@ pub trait Hypervisor: Send + Sync {
         id: VmId,
         max_bytes: u64,
     ) -> impl Future<Output = Result<Vec<u8>, VmError>> + Send;
+
+    /// A file with what the guest has changed of its image, as it is at one moment, to be read together
+    /// with the image. A machine that runs goes on, and `progress` is told the bytes that are
+    /// dealt with and how many there are. Nobody may start or end the machine until
+    /// [`Self::forget_snapshot`].
+    fn snapshot(
+        &self,
+        id: VmId,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> impl Future<Output = Result<PathBuf, VmError>> + Send;
+
+    /// Removes what [`Self::snapshot`] made, whether it came to its end or not.
+    fn forget_snapshot(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
 
     /// Ends the machine and removes its disk, config drive, log and sockets.
     fn delete(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;

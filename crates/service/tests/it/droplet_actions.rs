@@ -13,7 +13,7 @@ fn service() -> (Service, Value) {
 }
 
 /// A machine that runs.
-fn machine(service: &Service, image: &Value, name: &str) -> i64 {
+pub fn machine(service: &Service, image: &Value, name: &str) -> i64 {
     let request = json!({
         "name": name, "size": "s-1vcpu-512mb-10gb", "image": image["id"], "region": "hal1",
         "tags": ["all"],
@@ -25,23 +25,23 @@ fn machine(service: &Service, image: &Value, name: &str) -> i64 {
     id
 }
 
-fn show(service: &Service, id: i64) -> Value {
+pub fn show(service: &Service, id: i64) -> Value {
     service.json(&format!("/v2/droplets/{id}"))["droplet"].clone()
 }
 
-fn until(service: &Service, id: i64, status: &str) -> Value {
+pub fn until(service: &Service, id: i64, status: &str) -> Value {
     wait_for(|| {
         let droplet = show(service, id);
         (droplet["status"] == status && droplet["locked"] == false).then_some(droplet)
     })
 }
 
-fn post(service: &Service, id: i64, action: &Value) -> Answer {
+pub fn post(service: &Service, id: i64, action: &Value) -> Answer {
     service.call("POST", &format!("/v2/droplets/{id}/actions"), action)
 }
 
 /// Does it, and returns the action once it has ended.
-fn done(service: &Service, id: i64, action: &Value) -> Value {
+pub fn done(service: &Service, id: i64, action: &Value) -> Value {
     let answer = post(service, id, action);
     assert_eq!(answer.status(), 201, "{}", answer.body());
     let begun = body(&answer)["action"].clone();
@@ -53,7 +53,7 @@ fn done(service: &Service, id: i64, action: &Value) -> Value {
     })
 }
 
-fn refused(answer: &Answer) -> String {
+pub fn refused(answer: &Answer) -> String {
     assert_eq!(answer.status(), 422, "{}", answer.body());
     body(answer)["message"].as_str().unwrap().to_owned()
 }
@@ -260,6 +260,37 @@ fn no_password_is_set_and_the_way_in_is_named() {
     let message = refused(&post(&service, id, &json!({"type": "password_reset"})));
     let console = format!("/v2/droplets/{id}/console");
     assert!(message.contains(&console), "{message}");
+}
+
+#[test]
+fn machines_that_ran_when_the_host_went_down_are_started_again() {
+    let (mut service, image) = service();
+    let [on, off, killed] = ["on", "off", "killed"].map(|name| machine(&service, &image, name));
+    done(&service, off, &json!({"type": "power_off"}));
+    let before = process(&service, on);
+    service.stop();
+    for id in [on, killed] {
+        let pid = rustix::process::Pid::from_raw(process(&service, id)).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    // Another boot of the host, but not for the one whose hypervisor only died.
+    for id in [on, off] {
+        let boot = format!("regions/hal1/vms/{id}/boot");
+        std::fs::write(service.data().join(boot), "an earlier one").unwrap();
+    }
+    service.resume();
+    let vm = until(&service, killed, "off");
+    assert!(vm["abbild"]["reason"].as_str().unwrap().contains("killed"));
+    wait_for(|| {
+        let actions = service.json(&format!("/v2/droplets/{on}/actions"));
+        let last = &actions["actions"][0];
+        (last["type"] == "power_on" && last["status"] == "completed").then_some(())
+    });
+    until(&service, on, "active");
+    assert_ne!(process(&service, on), before);
+    assert_eq!(show(&service, off)["status"], "off");
+    let actions = service.json(&format!("/v2/droplets/{off}/actions"));
+    assert_eq!(actions["meta"]["total"], 2, "nobody touched it");
 }
 
 #[test]

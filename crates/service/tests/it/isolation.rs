@@ -28,6 +28,7 @@ struct Objects {
     droplet_action: i64,
     /// It has been destroyed.
     former_droplet: i64,
+    snapshot: i64,
     key: i64,
     upload: String,
     token: i64,
@@ -53,7 +54,7 @@ impl Objects {
         service.call("POST", "/v2/tags", &json!({"name": MARK}));
         let answer = service.call("POST", &format!("/v2/tags/{MARK}/resources"), &tagged);
         assert_eq!(answer.status(), 204, "{}", answer.body());
-        let objects = Self {
+        let mut objects = Self {
             image,
             image_action: id(
                 &service.json(&format!("/v2/images/{image}/actions"))["actions"][0]["id"],
@@ -61,6 +62,7 @@ impl Objects {
             droplet: id(&droplet["droplet"]["id"]),
             droplet_action: id(&droplet["links"]["actions"][0]["id"]),
             former_droplet: id(&former["droplet"]["id"]),
+            snapshot: 0,
             key: id(&key["ssh_key"]["id"]),
             upload: service.upload(10),
             token: id(&token["token"]["id"]),
@@ -74,6 +76,10 @@ impl Objects {
         let path = format!("/v2/droplets/{}/actions", objects.droplet);
         assert_eq!(service.call("POST", &path, &off).status(), 201);
         objects.settle(service);
+        let snapshot = json!({"type": "snapshot", "name": MARK});
+        assert_eq!(service.call("POST", &path, &snapshot).status(), 201);
+        objects.settle(service);
+        objects.snapshot = id(&service.json("/v2/images?type=snapshot")["images"][0]["id"]);
         objects
     }
 
@@ -106,8 +112,7 @@ impl Objects {
             "/v2/droplets/{id}/actions/{action}" => self.droplet_action.to_string(),
             "/v2/images/{id}" => self.image.to_string(),
             "/v2/images/{id}/regions/{slug}" => "hal1".to_owned(),
-            // There are none.
-            "/v2/snapshots/{id}" => "1".to_owned(),
+            "/v2/snapshots/{id}" => self.snapshot.to_string(),
             "/v2/tags/{name}" => MARK.to_owned(),
             "/v2/uploads/{id}" => self.upload.clone(),
             _ => panic!("whose is `{path}`? Objects::parameter does not know"),
@@ -213,9 +218,6 @@ fn everything(
             || operation.needs_session()
             || streams(&operation)
         {
-            continue;
-        }
-        if operation.path == "/v2/snapshots/{id}" {
             continue;
         }
         let path = objects.fill(&operation.path);

@@ -36,6 +36,7 @@ mod replays;
 mod retries;
 mod s3;
 mod service;
+mod snapshots;
 mod store;
 mod tags;
 mod tls;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use abbild_api::{
-    ActionOne, ActionsOfMany, DropletAction, DropletStatus, IdOrName, RegionCopyStatus,
+    ActionOne, ActionsOfMany, DropletAction, DropletStatus, IdOrName, Quota, RegionCopyStatus,
+    Stage,
 };
 use axum::Json;
 use axum::extract::State;
@@ -13,32 +14,14 @@ use axum::http::StatusCode;
 use super::{create, tagged};
 use crate::Service;
 use crate::auth::Caller;
-use crate::db::action::{ActionRow, NewAction};
+use crate::db::action::ActionRow;
 use crate::db::droplet::{self, DropletRow};
+use crate::db::image::NewImage;
 use crate::db::{self, Tx, image};
-use crate::http::{ApiError, ApiResult, Body, Paging, PathId, action};
+use crate::http::{ApiError, ApiResult, Body, Paging, PathId, action, checked_name};
+use crate::machine;
 use crate::quota;
 use crate::size::Size;
-
-/// A new action of a droplet, which a worker may begin at once.
-pub async fn insert(
-    tx: &mut Tx,
-    row: &DropletRow,
-    kind: &str,
-    parameters: Option<&DropletAction>,
-) -> db::Result<ActionRow> {
-    let parameters = parameters.map(db::to_json);
-    let new = NewAction {
-        account: row.account_id,
-        kind,
-        resource_type: "droplet",
-        resource: row.id,
-        region: Some(&row.region),
-        parameters: parameters.as_deref(),
-        ready: true,
-    };
-    db::action::insert(tx, &new).await
-}
 
 /// Does something to a machine
 ///
@@ -130,13 +113,17 @@ async fn begin(
             begin_rebuild(tx, row, image).await?;
             false
         }
+        DropletAction::Snapshot { name } => {
+            begin_snapshot(service, tx, row, name.as_deref()).await?;
+            false
+        }
         DropletAction::Rename { name } => {
             create::check_name(name)?;
             droplet::set_name(tx, row.id, name).await?;
             true
         }
     };
-    let action = insert(tx, row, wanted.kind(), Some(wanted)).await?;
+    let action = machine::insert_action(tx, row, wanted.kind(), Some(wanted)).await?;
     if is_done {
         return Ok(db::action::complete(tx, action.id).await?);
     }
@@ -197,6 +184,38 @@ async fn begin_rebuild(tx: &mut Tx, row: &DropletRow, which: &IdOrName) -> ApiRe
             image.id, row.region
         ))),
     }
+}
+
+/// The image has a row at once, so that it counts, and can be seen.
+async fn begin_snapshot(
+    service: &Service,
+    tx: &mut Tx,
+    row: &DropletRow,
+    name: Option<&str>,
+) -> ApiResult<()> {
+    let default = format!(
+        "{}-{}",
+        row.name,
+        jiff::Timestamp::now().strftime("%F-%H%M%S")
+    );
+    let name = name.filter(|name| !name.is_empty()).unwrap_or(&default);
+    let name = checked_name(name)?;
+    let quotas = &service.config.quotas;
+    quota::check(quotas, tx, row.account_id, &[(Quota::Images, 1)]).await?;
+    let base = image::get(tx, row.image_id).await?;
+    let new = NewImage {
+        account: row.account_id,
+        name,
+        description: "",
+        distribution: &base.distribution,
+        upload: None,
+        checksum: None,
+        stage: Stage::Queued,
+        droplet: Some(row.id),
+    };
+    let id = image::insert(tx, &new).await?;
+    image::set_region(tx, id, &row.region, RegionCopyStatus::Pending, None).await?;
+    Ok(())
 }
 
 fn size_of(row: &DropletRow) -> ApiResult<&'static Size> {

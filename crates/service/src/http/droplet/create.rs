@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::{act, view};
+use super::view;
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::droplet::{self, DropletRow, NewDroplet};
@@ -75,7 +75,7 @@ pub async fn create(
         };
         let row = droplet::insert(&mut tx, &new).await?;
         tag::set(&mut tx, account.id, Kind::Droplet, row.id, &request.tags).await?;
-        let action = act::insert(&mut tx, &row, "create", None).await?;
+        let action = machine::insert_action(&mut tx, &row, "create", None).await?;
         rows.push((row, action.id));
     }
     tx.commit().await?;

@@ -19,6 +19,7 @@ use crate::db::droplet::{self, DropletRow};
 use crate::db::image::Filter;
 use crate::db::tag::{self, Kind};
 use crate::db::{self, Tx};
+use crate::machine;
 pub use view::find;
 
 /// Lists the machines
@@ -47,7 +48,7 @@ pub async fn list(
             let filter = Filter {
                 name: paging.filter("name"),
                 tag: super::tag::filter(&service, account.id, paging.filter("tag_name")).await?,
-                digest: None,
+                ..Filter::default()
             };
             droplet::list(service.db.read(), account.id, filter, paging.window()).await?
         }
@@ -113,7 +114,7 @@ pub async fn destroy(service: &Service, account: i64, id: i64) -> ApiResult<()> 
 async fn destroy_row(tx: &mut Tx, row: &DropletRow) -> db::Result<()> {
     droplet::delete(tx, row.id).await?;
     tag::unlink_all(tx, Kind::Droplet, row.id).await?;
-    act::insert(tx, row, "destroy", None).await?;
+    machine::insert_action(tx, row, "destroy", None).await?;
     Ok(())
 }
 

@@ -51,6 +51,7 @@ pub async fn many(service: &Service, rows: Vec<DropletRow>, lang: Lang) -> ApiRe
     let shown = image_view::many(service, images.values().cloned().collect(), lang).await?;
     let shown: HashMap<i64, _> = shown.into_iter().map(|image| (image.id.0, image)).collect();
     let open = db::action::open_of_many(db, "droplet", &ids).await?;
+    let mut snapshots = image::snapshots_of_many(db, &ids).await?;
     let mut tags = tag::of_many(db, Kind::Droplet, &ids).await?;
     let mut droplets = Vec::with_capacity(rows.len());
     for row in rows {
@@ -59,6 +60,7 @@ pub async fn many(service: &Service, rows: Vec<DropletRow>, lang: Lang) -> ApiRe
             row: images.get(&row.image_id).ok_or_else(gone)?,
             image: shown.get(&row.image_id).cloned().ok_or_else(gone)?,
             locked: open.contains_key(&row.id),
+            snapshots: snapshots.remove(&row.id).unwrap_or_default(),
             tags: tags.remove(&row.id).unwrap_or_default(),
         };
         droplets.push(assemble(service, row, parts, lang).await?);
@@ -71,6 +73,7 @@ struct Parts<'a> {
     row: &'a ImageRow,
     image: Image,
     locked: bool,
+    snapshots: Vec<i64>,
     tags: Vec<String>,
 }
 
@@ -98,7 +101,7 @@ async fn assemble(
         features: from_json(&row.features)?,
         backup_ids: Vec::new(),
         next_backup_window: None,
-        snapshot_ids: Vec::new(),
+        snapshot_ids: parts.snapshots.into_iter().map(Id).collect(),
         image: parts.image,
         volume_ids: Vec::new(),
         size: size.to_api(service.regions.iter().map(|r| r.slug.clone()).collect()),
@@ -150,7 +153,8 @@ async fn extra(
         acceleration_note: acceleration.and_then(|a| a.fallback_reason),
         hardware: row.hardware()?,
         reason: row.reason.clone(),
-        warnings: summary.map_or_else(Vec::new, |summary| summary.warnings(lang)),
+        // An import with a failure is refused, but a snapshot may have one.
+        warnings: summary.map_or_else(Vec::new, |summary| summary.findings(lang)),
         console: SerialConsole {
             path: format!("/v2/droplets/{}/console", row.id),
             log: format!("/v2/droplets/{}/console/log", row.id),

@@ -23,6 +23,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use super::command::{Processor, SANDBOX};
+use super::files::boot_id;
 use super::trial;
 use crate::vm::Acceleration;
 
@@ -145,13 +146,13 @@ impl Accelerator {
 
     /// A new boot of the host, another QEMU or another user ask for a new trial.
     fn circumstances(&self) -> String {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = boot_id();
         let program = std::fs::metadata(&self.program);
         let program = program
             .map(|data| (data.ino(), data.size(), data.mtime()))
             .ok();
         let user = rustix::process::geteuid().as_raw();
-        format!("boot {}, QEMU {program:?}, user {user}", boot.trim())
+        format!("boot {}, QEMU {program:?}, user {user}", boot)
     }
 
     /// Runs the trial guest; an error says how it failed.

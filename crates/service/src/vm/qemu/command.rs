@@ -37,6 +37,8 @@ impl Processor {
     }
 }
 
+/// The name by which QEMU knows the canonical image.
+pub const BASE_NODE: &str = "base";
 /// The name by which QEMU knows the machine's disk.
 pub const DISK_NODE: &str = "disk";
 
@@ -194,7 +196,7 @@ fn uefi_variables_node() -> String {
 /// QEMU from following a backing file even if the image had one.
 fn base_node(launch: &Launch) -> String {
     json!({
-        "node-name": "base",
+        "node-name": BASE_NODE,
         "driver": "qcow2",
         "read-only": true,
         "backing": null,
@@ -209,7 +211,7 @@ fn disk_node() -> String {
         "driver": "qcow2",
         "discard": "unmap",
         "detect-zeroes": "unmap",
-        "backing": "base",
+        "backing": BASE_NODE,
         "file": { "driver": "file", "filename": files::DISK, "discard": "unmap" },
     })
     .to_string()

@@ -6,10 +6,12 @@
 //!   disk.qcow2       the writable layer over the canonical image
 //!   config.iso       the config drive
 //!   uefi-vars.fd     what the firmware remembers, if it is UEFI
+//!   snapshot.qcow2   a copy of disk.qcow2 as it was at one moment, while a snapshot is made
 //!   lock             locked for as long as a QEMU of this machine lives
 //!   qemu.pid         written by QEMU, and removed by it when it ends in order
 //!   qmp.sock serial.sock vnc.sock   served by QEMU
 //!   serial.log       everything the serial console ever printed, old parts cut off
+//!   boot             the boot of the host in which it was started last
 //!   qemu.log         what QEMU itself said since its last start
 //!   stopped          there if the machine was switched off on request
 //! ```
@@ -35,9 +37,10 @@ use super::uefi::Uefi;
 use crate::vm::config_drive::ConfigDrive;
 use crate::vm::network::mac_address;
 use crate::vm::platform;
-use crate::vm::{VmError, VmId, VmSpec};
+use crate::vm::{VmError, VmId, VmSpec, VmStatus};
 
 pub const DISK: &str = "disk.qcow2";
+pub const SNAPSHOT: &str = "snapshot.qcow2";
 pub const CONFIG_DRIVE: &str = "config.iso";
 pub const UEFI_VARS: &str = "uefi-vars.fd";
 pub const QMP_SOCKET: &str = "qmp.sock";
@@ -49,6 +52,7 @@ pub const PID: &str = "qemu.pid";
 const LAUNCH: &str = "launch.json";
 const LOCK: &str = "lock";
 const STOPPED: &str = "stopped";
+const BOOT: &str = "boot";
 
 /// A guest may print for ever; when its log takes more than this on disk, all but
 /// [`KEPT_LOG_BYTES`] of it is given back.
@@ -105,7 +109,7 @@ impl MachineDir {
         &self.path
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
@@ -252,6 +256,7 @@ impl MachineDir {
 
     /// Clears the traces of the last run and opens an empty log for the next.
     pub fn prepare_start(&self) -> Result<File, VmError> {
+        fs::write(self.file(BOOT), boot_id()).map_err(doing("noting the boot of the host"))?;
         for name in [QMP_SOCKET, SERIAL_SOCKET, VNC_SOCKET, PID, STOPPED] {
             remove_file(&self.file(name))?;
         }
@@ -275,6 +280,27 @@ impl MachineDir {
     /// Notes that the machine was switched off on request, or that QEMU's end needs no telling.
     pub fn mark_stopped(&self) -> Result<(), VmError> {
         fs::write(self.file(STOPPED), "").map_err(doing("noting that the machine is off"))
+    }
+
+    /// What a machine without a QEMU is.
+    pub fn rest(&self) -> VmStatus {
+        match self.went_down_with_host() {
+            true => VmStatus::Interrupted,
+            false => VmStatus::Stopped {
+                reason: self.reason(),
+            },
+        }
+    }
+
+    /// Whether QEMU lived when the host went down: it was started in an earlier boot of it, and ended
+    /// neither because its guest powered off nor by a fault of its own. An orderly host ends its
+    /// processes by a signal, which QEMU writes down.
+    fn went_down_with_host(&self) -> bool {
+        let earlier = fs::read_to_string(self.file(BOOT)).is_ok_and(|boot| boot != boot_id());
+        let words = self.last_words();
+        let killed = words.is_empty() && self.file(PID).exists();
+        let ended = words.contains("terminating on signal");
+        earlier && !self.file(STOPPED).exists() && (killed || ended)
     }
 
     /// Why the last QEMU ended; `None` if that was asked for.
@@ -364,7 +390,7 @@ fn config_drive(spec: &VmSpec, uuid: &str) -> Result<Vec<u8>, VmError> {
     drive.map_err(doing("making the config drive"))
 }
 
-fn build_disk(path: &Path, image: &str, disk_bytes: u64) -> Result<(), VmError> {
+pub fn build_disk(path: &Path, image: &str, disk_bytes: u64) -> Result<(), VmError> {
     let virtual_size =
         virtual_size(Path::new(image)).map_err(doing(format!("reading the image {image}")))?;
     let disk = File::create_new(path).map_err(doing("creating the disk"))?;
@@ -379,7 +405,7 @@ fn build_disk(path: &Path, image: &str, disk_bytes: u64) -> Result<(), VmError> 
 }
 
 /// The size that a qcow2 file states (qcow2 specification, header, byte 24).
-fn virtual_size(path: &Path) -> io::Result<u64> {
+pub fn virtual_size(path: &Path) -> io::Result<u64> {
     let mut header = [0; 32];
     File::open(path)?.read_exact_at(&mut header, 0)?;
     let [.., a, b, c, d, e, f, g, h] = header;
@@ -392,7 +418,13 @@ fn virtual_size(path: &Path) -> io::Result<u64> {
     Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
-fn remove_file(path: &Path) -> Result<(), VmError> {
+/// Names the present boot of the host; empty if the kernel does not say.
+pub fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+pub fn remove_file(path: &Path) -> Result<(), VmError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(doing(format!("removing {}", path.display()))(error))

@@ -12,6 +12,7 @@ mod command;
 mod files;
 mod process;
 mod qmp;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -194,9 +195,7 @@ impl Hypervisor for Qemu {
             return Ok(VmStatus::Absent);
         }
         if !machine.is_alive()? {
-            return Ok(VmStatus::Stopped {
-                reason: machine.reason(),
-            });
+            return Ok(machine.rest());
         }
         if let Err(error) = machine.trim_console_log() {
             tracing::warn!(machine = id, %error, "the console log cannot be shortened");
@@ -205,9 +204,7 @@ impl Hypervisor for Qemu {
         Ok(match timeout(STATUS_TIMEOUT, asked).await {
             Ok(Ok(state)) => status_of(&state),
             // It ended while it was being asked, or is too busy to answer.
-            Ok(Err(_)) if !machine.is_alive()? => VmStatus::Stopped {
-                reason: machine.reason(),
-            },
+            Ok(Err(_)) if !machine.is_alive()? => machine.rest(),
             Ok(Err(_)) | Err(_) => VmStatus::Running,
         })
     }
@@ -236,6 +233,19 @@ impl Hypervisor for Qemu {
             return Err(VmError::Absent(id));
         }
         blocking(move || machine.console_log(max_bytes)).await
+    }
+
+    async fn snapshot(
+        &self,
+        id: VmId,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<PathBuf, VmError> {
+        snapshot::make(self, id, progress).await
+    }
+
+    async fn forget_snapshot(&self, id: VmId) -> Result<(), VmError> {
+        let (machine, _guard) = self.machine(id).await;
+        snapshot::clear(&machine).await
     }
 
     async fn delete(&self, id: VmId) -> Result<(), VmError> {

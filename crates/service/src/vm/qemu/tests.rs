@@ -423,6 +423,42 @@ async fn what_a_crash_leaves_is_taken_up_or_cleared_away() {
 }
 
 #[tokio::test]
+async fn a_copy_that_was_given_up_is_cleared_away_and_made_anew() {
+    let Some(host) = Host::new(7) else { return };
+    let qemu = host.driver().await;
+    qemu.create(&host.spec(1)).await.unwrap();
+    let machine = MachineDir::new(&host.data().join("vms"), 1);
+    let names = async || {
+        let mut qmp = process::monitor(&machine).await.unwrap();
+        let nodes = qmp.execute("query-named-block-nodes").await.unwrap();
+        let jobs = qmp.execute("query-jobs").await.unwrap();
+        format!("{nodes} {jobs}")
+    };
+    // Killed while QEMU copied.
+    snapshot::begin(&machine).await.unwrap();
+    assert!(names().await.contains("snapshot"));
+    let again = host.driver().await;
+    let seen = std::sync::atomic::AtomicBool::new(false);
+    let progress = |_, _| seen.store(true, std::sync::atomic::Ordering::Relaxed);
+    let copy = again.snapshot(1, &progress).await.unwrap();
+    assert!(seen.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(files::virtual_size(&copy).unwrap(), 64 << 20);
+    assert!(!names().await.contains("snapshot"), "it is closed");
+    again.forget_snapshot(1).await.unwrap();
+    assert!(!copy.exists());
+
+    snapshot::begin(&machine).await.unwrap();
+    again.forget_snapshot(1).await.unwrap();
+    assert!(!names().await.contains("snapshot") && !copy.exists());
+    // Of a machine that is off it is the disk itself, which nobody may remove.
+    again.stop(1).await.unwrap();
+    let disk = again.snapshot(1, &progress).await.unwrap();
+    again.forget_snapshot(1).await.unwrap();
+    assert!(disk.exists());
+    qemu.delete(1).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_process_that_only_has_the_right_number_is_not_killed() {
     let Some(host) = Host::new(6) else { return };
     let qemu = host.driver().await;

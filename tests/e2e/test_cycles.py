@@ -1,0 +1,104 @@
+"""Many machines made and deleted at once leave nothing behind: no process, file or address."""
+
+import json
+import sqlite3
+import time
+import unittest
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+from abbild import ServiceTestCase, qemu_processes, wait_for
+
+CYCLES = 100
+# So many at once. Deletions meet machines that are being made, that run, and that are being changed.
+WORKERS = 8
+SIZE = "s-1vcpu-512mb-10gb"
+
+
+def raw_disk(mib):
+    """A raw disk with one MBR partition and nothing in it."""
+    disk = bytearray(mib << 20)
+    disk[446], disk[450] = 0x80, 0x83
+    disk[454:458] = (2048).to_bytes(4, "little")
+    disk[458:462] = ((mib << 11) - 2048).to_bytes(4, "little")
+    disk[510:512] = b"\x55\xaa"
+    return bytes(disk)
+
+
+class Cycles(ServiceTestCase):
+    # There is nobody in the guests who could answer.
+    vm = "shutdown_grace_seconds = 1"
+    settings = """
+[limits]
+requests_per_hour = 0
+requests_per_minute = 0
+[quotas]
+droplets = 200
+vcpus = 200
+memory_bytes = "200 GiB"
+[requirements]
+operating-system = "note"
+root-filesystem = "note"
+cloud-init = "note"
+datasource-order = "note"
+sshd = "note"
+"""
+
+    def call(self, method, path, body=None):
+        request = urllib.request.Request(
+            self.service.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.service.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def cycle(self, number):
+        created = self.call(
+            "POST",
+            "/v2/droplets",
+            {"name": f"cycle-{number}", "image": self.number, "region": "hal1", "size": SIZE},
+        )
+        path = f"/v2/droplets/{created['droplet']['id']}"
+        if number % 3:
+            wait_for(
+                "the machine to run",
+                lambda: self.call("GET", path)["droplet"]["status"] == "active",
+                300,
+            )
+        if number % 3 == 2:
+            kind = ("shutdown", "power_cycle", "snapshot", "power_off")[number // 3 % 4]
+            self.call("POST", f"{path}/actions", {"type": kind})
+            time.sleep(number % 5 / 10)
+        self.call("DELETE", path)
+
+    def test_nothing_is_left(self):
+        path = self.base / "disk.raw"
+        path.write_bytes(raw_disk(4))
+        self.number = self.customer.json(
+            "image", "upload", path, "--name", "disk", "--region", "hal1", "--no-check"
+        )["id"]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            # `list` raises what a cycle raised.
+            list(pool.map(self.cycle, range(CYCLES)))
+
+        machines = self.service.data / "regions/hal1/vms"
+        wait_for("the machines to go", lambda: not any(machines.iterdir()), 300)
+        wait_for("the processes to end", lambda: not qemu_processes(self.base), 30)
+        self.assertEqual(self.call("GET", "/v2/droplets")["meta"]["total"], 0)
+        with sqlite3.connect(f"file:{self.service.data}/abbild.db?mode=ro", uri=True) as database:
+            held = database.execute("SELECT COUNT(*) FROM droplets WHERE on_host = 1")
+            self.assertEqual(held.fetchone()[0], 0, "addresses are still held")
+            open_ = database.execute("SELECT COUNT(*) FROM actions WHERE status = 'in-progress'")
+            self.assertEqual(open_.fetchone()[0], 0)
+
+        for image in self.call("GET", "/v2/images?per_page=200")["images"]:
+            self.call("DELETE", f"/v2/images/{image['id']}")
+        wait_for("the store to be empty", lambda: not self.service.stored("hal1"), 30)
+        self.assertEqual(self.service.leftovers(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

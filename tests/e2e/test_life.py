@@ -1,0 +1,63 @@
+"""What is done to a machine after its creation, with a guest that takes part."""
+
+import unittest
+
+from abbild import ServiceTestCase, fixture
+
+
+class Life(ServiceTestCase):
+
+    def boot(self, vm):
+        return self.customer.ssh(vm, "cat /proc/sys/kernel/random/boot_id")
+
+    def test_a_machine_is_rebooted_resized_copied_and_rebuilt(self):
+        customer = self.customer
+        customer.run(
+            "image", "upload", fixture("debian-12.qcow2"), "--name", "deb", "--region", "hal1"
+        )
+        customer.run("key", "add", "me", f"{customer.key}.pub")
+        customer.run(
+            "vm", "create", "--image", "deb", "--region", "hal1", "--size", "s-1vcpu-1gb",
+            "--key", "me", "--name", "life",
+        )  # fmt: skip
+        self.assert_booted_from_config_drive("life", "life")
+        first = self.boot("life")
+        customer.ssh("life", "echo here > marker && sync")
+
+        # The guest shuts down when it is asked, and its disk is as it left it.
+        customer.run("vm", "reboot", "life")
+        self.assertNotEqual(self.boot("life"), first)
+        self.assertEqual(customer.ssh("life", "cat marker"), "here")
+
+        copy = customer.json("vm", "snapshot", "life", "--name", "copy")
+        self.assertEqual((copy["status"], copy["type"]), ("available", "snapshot"))
+        self.assertEqual(copy["abbild"]["verdict"], "accepted")
+        self.assertEqual(copy["distribution"], "Debian")
+        # It ran meanwhile, and runs.
+        self.assertEqual(customer.ssh("life", "cat marker"), "here")
+
+        shut = customer.json("vm", "shutdown", "life")
+        self.assertEqual((shut["status"], shut["abbild"]["reason"]), ("off", None))
+        customer.run("vm", "resize", "life", "--size", "s-1vcpu-2gb", "--disk")
+        customer.run("vm", "rename", "life", "larger")
+        customer.run("vm", "power-on", "larger")
+        memory = int(customer.ssh("larger", "awk '/MemTotal/ {print $2}' /proc/meminfo"))
+        self.assertGreater(memory, 1900 << 10)
+        size = int(customer.ssh("larger", "df --output=size -B1 / | tail -1"))
+        self.assertGreater(size, 45 << 30, "the root filesystem did not grow with the disk")
+
+        customer.run("vm", "rebuild", "larger")
+        self.assertEqual(customer.ssh("larger", "ls marker || true"), "")
+        customer.run("vm", "delete", "larger")
+
+        customer.run(
+            "vm", "create", "--image", "copy", "--region", "hal1", "--size", "s-1vcpu-1gb",
+            "--key", "me", "--name", "twin",
+        )  # fmt: skip
+        self.assertEqual(customer.ssh("twin", "cat marker"), "here")
+        self.assertEqual(customer.ssh("twin", "hostname"), "twin")
+        customer.run("vm", "delete", "twin")
+
+
+if __name__ == "__main__":
+    unittest.main()
