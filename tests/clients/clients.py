@@ -68,6 +68,8 @@ class ClientTestCase(ServiceTestCase):
     """A service that other people's clients talk to."""
 
     settings = SETTINGS
+    # There is nobody in the guests who could answer.
+    vm = "shutdown_grace_seconds = 1"
 
     def upload(self, content):
         """Sends `content` with the command line's own protocol client; returns the image's id."""

@@ -62,9 +62,43 @@ class Libcloud(ClientTestCase):
         node = next(n for n in self.driver.list_nodes() if n.id == node.id)
         self.assertEqual(len(node.public_ips), 1)
         self.assertTrue(self.driver.ex_power_on_node(node))
+        self.life(node, image, size)
         events = self.driver.ex_list_events()
         self.assertGreaterEqual(len(events), 3)
         event = self.driver.ex_get_event(events[0]["id"])
         self.assertEqual(event["id"], events[0]["id"])
         self.assertTrue(self.driver.destroy_node(node))
         self.assertTrue(self.driver.delete_image(image))
+
+    def settled(self, node, state):
+        """Waits until nothing is done to the node any longer, and it is in `state`."""
+
+        def details():
+            now = self.driver.ex_get_node_details(node.id)
+            return now.state == state and not now.extra["locked"] and now
+
+        return self.wait_for(f"the node to be {state}", details)
+
+    def life(self, node, image, size):
+        """Everything that the driver can do to a node."""
+        driver = self.driver
+        self.assertTrue(driver.ex_rename_node(node, "renamed"))
+        self.assertEqual(driver.ex_get_node_details(node.id).name, "renamed")
+        self.assertTrue(driver.ex_hard_reboot(node))
+        self.settled(node, NodeState.RUNNING)
+        self.assertTrue(driver.reboot_node(node))
+        self.settled(node, NodeState.RUNNING)
+        self.assertTrue(driver.create_image(node, "saved"))
+        self.settled(node, NodeState.RUNNING)
+        saved = next(found for found in driver.list_images() if found.name == "saved")
+        self.assertTrue(driver.ex_shutdown_node(node))
+        self.settled(node, NodeState.STOPPED)
+        larger = next(s for s in driver.list_sizes() if s.name == "s-1vcpu-1gb")
+        self.assertTrue(driver.ex_resize_node(node, larger))
+        # It rebuilds from the image that the node says it has.
+        self.assertTrue(driver.ex_rebuild_node(self.settled(node, NodeState.STOPPED)))
+        now = self.settled(node, NodeState.RUNNING)
+        self.assertEqual(now.extra["size_slug"], larger.name)
+        self.assertTrue(driver.ex_power_off_node(node))
+        self.settled(node, NodeState.STOPPED)
+        self.assertTrue(driver.delete_image(saved))

@@ -151,13 +151,56 @@ class Pydo(ClientTestCase):
         shown = actions.get(number, action["id"])["action"]
         self.assertEqual(shown["resource_id"], number)
         self.assertEqual(actions.list(number)["meta"]["total"], 2)
+        self.life(number, image)
         self.refused(422, droplets.create, {**request, "size": "huge"})
         for listed, key in [
-            (droplets.list_snapshots, "snapshots"),
             (droplets.list_backups, "backups"),
             (droplets.list_kernels, "kernels"),
             (droplets.list_neighbors, "droplets"),
         ]:
             self.assertEqual(listed(number)[key], [], key)
         self.assertIsNone(droplets.destroy(number))
-        self.assertEqual(droplets.get(number)["id"], "not_found")
+        gone = droplets.get(number)
+        self.assertEqual(gone["id"], "not_found")
+
+    def life(self, number, image):
+        """What is done to a droplet, one thing at a time."""
+        droplets, actions = self.client.droplets, self.client.droplet_actions
+
+        def act(**request):
+            action = actions.post(number, request)["action"]
+            self.assertEqual(action["type"], request["type"])
+            done = self.wait_for(
+                request["type"],
+                lambda: (
+                    (a := actions.get(number, action["id"])["action"])["completed_at"] and a
+                ),
+            )
+            self.assertEqual(done["status"], "completed", done)
+            return droplets.get(number)["droplet"]
+
+        self.assertEqual(act(type="rename", name="other")["name"], "other")
+        act(type="power_cycle")
+        act(type="snapshot", name="saved")
+        snapshots = droplets.list_snapshots(number)["snapshots"]
+        self.assertEqual([snapshot["name"] for snapshot in snapshots], ["saved"])
+        saved = snapshots[0]["id"]
+        listed = self.client.snapshots.list(resource_type="droplet")["snapshots"]
+        self.assertEqual([snapshot["id"] for snapshot in listed], [str(saved)])
+        self.assertEqual(act(type="shutdown")["status"], "off")
+        self.refused(422, actions.post, number, {"type": "reboot"})
+        self.refused(422, actions.post, number, {"type": "password_reset"})
+        resized = act(type="resize", size="s-1vcpu-1gb", disk=True)
+        self.assertEqual((resized["memory"], resized["disk"]), (1024, 25))
+        restored = act(type="restore", image=saved)
+        self.assertEqual((restored["status"], restored["image"]["id"]), ("active", saved))
+        self.assertEqual(act(type="rebuild", image=image)["image"]["id"], image)
+        act(type="reboot")
+        self.client.tags.create({"name": "some"})
+        tagged = {"resources": [{"resource_id": str(number), "resource_type": "droplet"}]}
+        self.client.tags.assign_resources("some", tagged)
+        begun = actions.post_by_tag({"type": "power_off"}, tag_name="some")["actions"]
+        self.assertEqual(len(begun), 1)
+        self.wait_for("power_off", lambda: not droplets.get(number)["droplet"]["locked"])
+        self.assertIsNone(self.client.snapshots.delete(str(saved)))
+        self.assertEqual(droplets.list_snapshots(number)["snapshots"], [])

@@ -95,7 +95,7 @@ def qemu_processes(directory):
 class Service:
     """`abbild serve` with its own data directory; it can be killed and started again."""
 
-    def __init__(self, base, settings="", token=None):
+    def __init__(self, base, settings="", token=None, vm=""):
         self.data = base / "data"
         self.port = free_port()
         self.config = base / "abbild.toml"
@@ -103,7 +103,7 @@ class Service:
         block = os.getpid() % 200 + 20
         self.config.write_text(
             f'listen = "127.0.0.1:{self.port}"\ndata = "{self.data}"\n{settings}\n'
-            f'[vm]\nfirst_address = "127.{block}.{self.port % 250}.2"\naddresses = 200\n'
+            f'[vm]\nfirst_address = "127.{block}.{self.port % 250}.2"\naddresses = 200\n{vm}\n'
         )
         self.log = base / "service.log"
         self.process = None
@@ -241,6 +241,8 @@ class ServiceTestCase(unittest.TestCase):
     """One service and one customer for all tests of a class, in order of their names."""
 
     settings = ""
+    # Further lines of the section `vm`.
+    vm = ""
 
     @classmethod
     def setUpClass(cls):
@@ -248,7 +250,7 @@ class ServiceTestCase(unittest.TestCase):
             raise AssertionError(f"{BINARY} is missing; `cargo build --release -p abbild` makes it")
         cls.base = Path(tempfile.mkdtemp(prefix="abbild-e2e-"))
         cls.addClassCleanup(shutil.rmtree, cls.base, ignore_errors=True)
-        cls.service = Service(cls.base, cls.settings)
+        cls.service = Service(cls.base, cls.settings, vm=cls.vm)
         cls.addClassCleanup(cls.tear_down_machines)
         cls.addClassCleanup(cls.service.stop)
         cls.service.start()

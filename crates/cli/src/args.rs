@@ -5,6 +5,7 @@
 
 mod accounts;
 mod desk;
+mod vm;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use accounts::*;
 pub use desk::*;
+pub use vm::*;
 
 /// Custom images for a cloud: check, upload, serve, boot.
 #[derive(Debug, Parser)]
@@ -482,6 +484,24 @@ pub enum VmCommand {
     Ssh(VmSshArgs),
     /// Attach to the serial console
     Console(VmConsoleArgs),
+    /// Start a machine that is off
+    PowerOn(VmActArgs),
+    /// End a machine at once, as if the power cord were pulled
+    PowerOff(VmActArgs),
+    /// Ask the guest to shut down, and end it if it does not
+    Shutdown(VmActArgs),
+    /// Ask the guest to shut down, end it if it does not, and start it again
+    Reboot(VmActArgs),
+    /// End a machine at once, and start it again
+    PowerCycle(VmActArgs),
+    /// Give a machine another name
+    Rename(VmRenameArgs),
+    /// Give a machine another size
+    Resize(VmResizeArgs),
+    /// Replace a machine's disk by a new one from an image
+    Rebuild(VmRebuildArgs),
+    /// Make an image of a machine's disk
+    Snapshot(VmSnapshotArgs),
     /// Delete a machine and its disk
     Delete(VmRef),
 }

@@ -7,7 +7,9 @@ use abbild_api::{Action, ActionOne, ActionStatus};
 use serde::de::DeserializeOwned;
 
 use crate::client::{self, Client};
+use crate::failure::{Failure, INTERRUPTED};
 use crate::interrupt::Interrupt;
+use crate::print::clean;
 use crate::progress::Steps;
 
 /// How long the service may be away.
@@ -78,4 +80,32 @@ pub fn action(
         answer.action.status != ActionStatus::InProgress
     })?;
     Ok(ended.map(|answer| answer.action))
+}
+
+/// Waits for the end of `action`, showing `label`, and gives it back once it is completed.
+///
+/// # Errors
+/// If it fails, which is told as `failed` with the reason; on Ctrl-C, with `hint`; and of the request.
+pub fn to_end(
+    client: &Client,
+    begun: Action,
+    label: &str,
+    failed: &str,
+    hint: &str,
+) -> anyhow::Result<Action> {
+    let interrupt = Interrupt::watch()?;
+    let mut steps = Steps::new();
+    steps.step(label);
+    let ended = action(client, begun, &mut steps, &interrupt)?;
+    let ended = ended.ok_or_else(|| {
+        Failure::new("stopped waiting")
+            .hint(hint.to_owned())
+            .code(INTERRUPTED)
+    })?;
+    if ended.status == ActionStatus::Errored {
+        let reason = ended.extra.and_then(|extra| extra.reason);
+        let reason = reason.as_deref().unwrap_or("the service gave no reason");
+        return Err(Failure::new(format!("{failed}: {}", clean(reason))).into());
+    }
+    Ok(ended)
 }

@@ -19,6 +19,7 @@ use abbild_api::{Image, ImageStatus, RegionCopyStatus, Stage};
 
 use crate::args::ImageCommand;
 use crate::session::Session;
+pub use show::write;
 
 /// Runs the subcommand.
 ///

@@ -5,18 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use abbild_api::{
-    Action, ActionOne, ActionStatus, CreateDroplet, CreateDropletAnswer, Droplet, DropletOne,
-    IdOrName, Key,
+    Action, ActionOne, CreateDroplet, CreateDropletAnswer, Droplet, DropletOne, IdOrName, Key,
 };
 
 use crate::args::VmCreateArgs;
 use crate::client::Client;
 use crate::commands::{key, wait};
-use crate::failure::{Failure, INTERRUPTED};
-use crate::interrupt::Interrupt;
+use crate::failure::Failure;
 use crate::names;
 use crate::print::clean;
-use crate::progress::Steps;
 use crate::public_key;
 use crate::session::Session;
 
@@ -68,22 +65,12 @@ pub fn run(session: &Session, args: &VmCreateArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn wait_until_running(client: &Client, vm: &Droplet, action: Action) -> anyhow::Result<Droplet> {
-    let interrupt = Interrupt::watch()?;
-    let mut steps = Steps::new();
-    steps.step("starting");
-    let ended = wait::action(client, action, &mut steps, &interrupt)?.ok_or_else(|| {
-        Failure::new("stopped waiting")
-            .hint(format!(
-                "the machine goes on starting; `abbild vm show {}` shows it",
-                vm.id
-            ))
-            .code(INTERRUPTED)
-    })?;
-    if ended.status == ActionStatus::Errored {
-        let reason = ended.extra.and_then(|extra| extra.reason);
-        let reason = reason.as_deref().unwrap_or("the service gave no reason");
-        return Err(Failure::new(format!("the machine was not created: {}", clean(reason))).into());
-    }
+    let hint = format!(
+        "the machine goes on starting; `abbild vm show {}` shows it",
+        vm.id
+    );
+    let failed = "the machine was not created";
+    wait::to_end(client, action, "starting", failed, &hint)?;
     let answer: DropletOne = client.get(&format!("/v2/droplets/{}", vm.id))?;
     Ok(answer.droplet)
 }

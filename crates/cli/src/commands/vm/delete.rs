@@ -19,10 +19,7 @@ pub fn run(session: &Session, args: &VmRef) -> anyhow::Result<ExitCode> {
     let client = session.client()?;
     let vm = names::vm(&client, &args.vm)?;
     client.delete(&format!("/v2/droplets/{}", vm.id))?;
-    if let Ok(file) = known_hosts::file(client.url(), &vm) {
-        // It is there only if someone logged in, and harmless if it stays.
-        let _ = std::fs::remove_file(file);
-    }
+    known_hosts::forget(&client, &vm);
     session.show(&json!({"deleted": vm.id}), |out| {
         writeln!(out, "deleted vm {} `{}`", vm.id, clean(&vm.name))
     })?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use abbild_api::Droplet;
 use sha2::{Digest as _, Sha256};
 
+use crate::client::Client;
 use crate::credentials::directory;
 
 /// Where the host keys of `vm` of the service at `server` are kept.
@@ -14,6 +15,13 @@ use crate::credentials::directory;
 pub fn file(server: &str, vm: &Droplet) -> anyhow::Result<PathBuf> {
     let state = directory("XDG_STATE_HOME", ".local/state")?;
     Ok(path_in(&state, server, vm.id.0, &vm.created_at))
+}
+
+/// Forgets the host keys of `vm`. They are there only if someone logged in, and harmless if they stay.
+pub fn forget(client: &Client, vm: &Droplet) {
+    if let Ok(file) = file(client.url(), vm) {
+        let _ = std::fs::remove_file(file);
+    }
 }
 
 /// A service that was set up anew begins again with number 1, hence the time.

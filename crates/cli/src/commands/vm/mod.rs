@@ -1,5 +1,6 @@
 //! `abbild vm …`: machines, and the ways into them.
 
+mod act;
 mod attach;
 mod console;
 mod create;
@@ -12,7 +13,7 @@ mod ssh;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-use abbild_api::{Droplet, DropletStatus};
+use abbild_api::{Droplet, DropletAction, DropletStatus};
 
 use crate::args::VmCommand;
 use crate::session::Session;
@@ -28,6 +29,15 @@ pub fn run(session: &Session, command: &VmCommand) -> anyhow::Result<ExitCode> {
         VmCommand::Show(args) => show::run(session, args),
         VmCommand::Ssh(args) => ssh::run(session, args),
         VmCommand::Console(args) => console::run(session, args),
+        VmCommand::PowerOn(args) => act::run(session, args, &DropletAction::PowerOn),
+        VmCommand::PowerOff(args) => act::run(session, args, &DropletAction::PowerOff),
+        VmCommand::Shutdown(args) => act::run(session, args, &DropletAction::Shutdown),
+        VmCommand::Reboot(args) => act::run(session, args, &DropletAction::Reboot),
+        VmCommand::PowerCycle(args) => act::run(session, args, &DropletAction::PowerCycle),
+        VmCommand::Rename(args) => act::rename(session, args),
+        VmCommand::Resize(args) => act::resize(session, args),
+        VmCommand::Rebuild(args) => act::rebuild(session, args),
+        VmCommand::Snapshot(args) => act::snapshot(session, args),
         VmCommand::Delete(args) => delete::run(session, args),
     }
 }
