@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-e2e test-crash test-agreement test-clients bench fuzz fixtures fixtures-all fmt lint build clean
+.PHONY: help run test test-e2e test-crash test-garage test-agreement test-clients bench fuzz fixtures fixtures-all fmt lint build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ test-crash: ## Kill the service hundreds of times and prove that nothing is lost
 	cargo build --locked --workspace --example s3
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/crash/run $(KILLS)
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild scripts/with-postgres tests/crash/run $(KILLS)
+
+test-garage: ## The same with two processes on PostgreSQL and Garage
+	@scripts/setup garage
+	cargo build --release --locked -p abbild
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild ABBILD_GARAGE=garage \
+		scripts/with-postgres tests/crash/run $(KILLS) two_processes killed
 
 # Options: readers or guests, both if empty; IMAGES limits it to some.
 AGREEMENT ?=
