@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-e2e test-crash test-garage test-agreement test-clients bench fuzz fixtures fixtures-all fmt lint build clean
+.PHONY: help run rescue test test-e2e test-crash test-garage test-agreement test-clients bench fuzz fixtures fixtures-all fmt lint build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,14 @@ build: ## Build the release binary
 
 # `exec`, so that Ctrl-C and signals reach the service itself.
 run: build ## Build and start the service on this machine
+	@rescue/build --missing || echo 'rescue: the service starts without the rescue system; `make rescue` tries again'
 	@exec $(CARGO_TARGET_DIR)/release/abbild serve $(ARGS)
+
+# DIR is where it goes, by default where the service looks for it.
+DIR ?=
+rescue: ## Build the system that rescues machines whose own does not start
+	@scripts/setup run
+	@rescue/build $(DIR)
 
 # Always the whole workspace, even where one crate would do: a selection of crates selects other
 # features of the dependencies, and cargo would compile half of them once more.
@@ -38,6 +45,7 @@ test: ## Everything that must pass: checks, unit tests, one real guest booted
 test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
 	@scripts/setup test
 	$(MAKE) --no-print-directory fixtures-all
+	@rescue/build --missing
 	ABBILD_REQUIRE_FIXTURES=all cargo nextest run --locked -p abbild-guest family
 	cargo build --release --locked -p abbild
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/e2e/run full

@@ -102,6 +102,10 @@ pub struct DropletExtra {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required))]
     pub hardware: Option<Hardware>,
+    /// What runs in place of the machine's own system, while it is being rescued.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub rescue: Option<DropletRescue>,
     /// Why the machine is off, or why it could not be created.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,
@@ -109,6 +113,15 @@ pub struct DropletExtra {
     pub warnings: Vec<String>,
     /// The recovery console.
     pub console: SerialConsole,
+}
+
+/// What a machine runs while it is being rescued.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DropletRescue {
+    /// The image; null for the built-in rescue system.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub image: Option<Id>,
 }
 
 /// Where the serial console is.

@@ -54,6 +54,16 @@ pub enum DropletAction {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
     },
+    /// *Ours.* Starts another system in its place, with its disk as a further one, to repair what keeps
+    /// it from starting. The guest is asked to shut down first, if it runs.
+    Rescue {
+        /// Id of an image of the account that is available in the machine's region; the built-in rescue
+        /// system when absent. What is changed on it is lost at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<IdOrName>,
+    },
+    /// *Ours.* Ends the rescue, and starts the machine from its own disk.
+    Unrescue,
     /// Gives it another name. Its config drive has it from the next start on; a guest that has been
     /// set up by cloud-init keeps the host name that it has.
     Rename {
@@ -77,6 +87,8 @@ impl DropletAction {
             Self::Rebuild { .. } => "rebuild",
             Self::Restore { .. } => "restore",
             Self::Snapshot { .. } => "snapshot",
+            Self::Rescue { .. } => "rescue",
+            Self::Unrescue => "unrescue",
             Self::Rename { .. } => "rename",
         }
     }

@@ -32,7 +32,8 @@ pub use action::{Action, ActionExtra, ActionList, ActionOne, ActionStatus, Actio
 pub use audit::{AuditActor, AuditEntry, AuditList};
 pub use droplet::{
     CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction, Droplet, DropletExtra,
-    DropletList, DropletOne, DropletStatus, Kernel, NetworkV4, NetworkV6, Networks, SerialConsole,
+    DropletList, DropletOne, DropletRescue, DropletStatus, Kernel, NetworkV4, NetworkV6, Networks,
+    SerialConsole,
 };
 pub use droplet_action::DropletAction;
 pub use error::{ErrorBody, ErrorId};

@@ -502,6 +502,10 @@ pub enum VmCommand {
     Rebuild(VmRebuildArgs),
     /// Make an image of a machine's disk
     Snapshot(VmSnapshotArgs),
+    /// Start another system in a machine's place, to repair its disk
+    Rescue(VmRescueArgs),
+    /// End a rescue, and start the machine from its own disk
+    Unrescue(VmActArgs),
     /// Delete a machine and its disk
     Delete(VmRef),
 }

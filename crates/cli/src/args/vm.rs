@@ -72,3 +72,22 @@ pub struct VmSnapshotArgs {
     #[arg(long)]
     pub no_wait: bool,
 }
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The machine is asked to shut down first, which may take its time; one that is \
+    switched off is rescued at once. The rescue system has shells on both consoles and an SSH \
+    server for root with the machine's keys. Its `rescue-chroot` checks and mounts the machine's \
+    filesystems, and opens a shell inside, with network. An image has the machine's disk as a \
+    further one, with the serial number `machine`; what is changed on the image is lost at the end."
+)]
+pub struct VmRescueArgs {
+    #[command(flatten)]
+    pub vm: VmRef,
+    /// Id or name of an image to start, instead of the built-in rescue system
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Return at once instead of waiting until it runs
+    #[arg(long)]
+    pub no_wait: bool,
+}

@@ -38,7 +38,7 @@ pub use secret::Secret;
 use crate::db::{Backend, sqlite_url};
 pub use crate::fetch::FetchConfig;
 pub use crate::retention::RetentionConfig;
-use crate::vm::qemu::{QemuConfig, Uefi};
+use crate::vm::qemu::{Equipment, QemuConfig, RescueSystem, Uefi};
 
 /// 100 GiB, the largest virtual disk by default.
 pub const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 107_374_182_400;
@@ -204,6 +204,8 @@ pub struct VmConfig {
     /// its variables.
     pub uefi_code: PathBuf,
     pub uefi_vars: PathBuf,
+    /// Directory of the built-in rescue system.
+    pub rescue: PathBuf,
 }
 
 impl Default for Config {
@@ -284,6 +286,7 @@ impl Default for VmConfig {
             shutdown_grace_seconds: 60,
             uefi_code: uefi.code,
             uefi_vars: uefi.variables,
+            rescue: default_data().join("rescue"),
         }
     }
 }
@@ -299,15 +302,25 @@ impl VmConfig {
         });
     }
 
+    /// What machines may be started with.
+    pub fn equipment(&self) -> Equipment {
+        Equipment {
+            uefi: Uefi {
+                code: self.uefi_code.clone(),
+                variables: self.uefi_vars.clone(),
+            },
+            rescue: RescueSystem {
+                directory: self.rescue.clone(),
+            },
+        }
+    }
+
     /// What the QEMU driver needs to know.
     pub fn qemu_config(&self) -> QemuConfig {
         QemuConfig {
             program: self.qemu.clone(),
             allow_kvm: self.kvm,
-            uefi: Uefi {
-                code: self.uefi_code.clone(),
-                variables: self.uefi_vars.clone(),
-            },
+            equipment: self.equipment(),
         }
     }
 }

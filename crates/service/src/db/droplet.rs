@@ -1,6 +1,7 @@
 //! Droplets: the machines that customers made.
 
 use abbild_api::{DropletStatus, Hardware};
+use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::image::Filter;
@@ -24,6 +25,7 @@ pub struct DropletRow {
     pub created_at: i64,
     status: String,
     hardware: Option<String>,
+    rescue: Option<String>,
     pub reason: Option<String>,
     pub deleted_at: Option<i64>,
     pub disk_gb: Option<i64>,
@@ -40,6 +42,28 @@ impl DropletRow {
     pub fn hardware(&self) -> Result<Option<Hardware>> {
         self.hardware.as_deref().map(from_json).transpose()
     }
+
+    /// What it runs instead of its own system.
+    pub fn rescue(&self) -> Result<Option<RescueRow>> {
+        self.rescue.as_deref().map(from_json).transpose()
+    }
+}
+
+/// What a machine runs while it is being rescued, as its column has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RescueRow {
+    /// The built-in rescue system.
+    System,
+    /// An image of its owner, who may have deleted it.
+    Image {
+        /// Its id.
+        id: i64,
+        /// The canonical image, which is kept in the region for as long as this stands here.
+        digest: String,
+        /// What suits it.
+        hardware: Hardware,
+    },
 }
 
 /// What a new machine begins with.
@@ -129,8 +153,8 @@ pub async fn find_deleted(
 /// Whether a machine on any host has its disk on the canonical image `digest`.
 pub async fn has_digest(db: &Pool, region: &str, digest: &str) -> Result<bool> {
     let found: Option<i64> = sqlx::query_scalar(
-        "SELECT id FROM droplets WHERE region = $1 AND (digest = $2 OR next_digest = $2) \
-         AND on_host = 1 LIMIT 1",
+        "SELECT id FROM droplets WHERE region = $1 AND (digest = $2 OR next_digest = $2 \
+         OR rescue LIKE '%' || $2 || '%') AND on_host = 1 LIMIT 1",
     )
     .bind(region)
     .bind(digest)
@@ -267,6 +291,16 @@ pub async fn give_up_next(tx: &mut Tx, id: i64) -> Result<Option<String>> {
 pub async fn set_next(tx: &mut Tx, id: i64, digest: &str) -> Result<()> {
     sqlx::query("UPDATE droplets SET next_digest = $1 WHERE id = $2")
         .bind(digest)
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// A machine runs something else than its own system from now on, or its own again.
+pub async fn set_rescue(tx: &mut Tx, id: i64, rescue: Option<&RescueRow>) -> Result<()> {
+    sqlx::query("UPDATE droplets SET rescue = $1, next_digest = NULL WHERE id = $2")
+        .bind(rescue.map(to_json))
         .bind(id)
         .execute(&mut **tx)
         .await?;

@@ -59,8 +59,8 @@ pub async fn copies_of(tx: &mut Tx, region: &str, digest: &str) -> Result<Vec<Co
 /// The machines in `region` whose disks lie on the canonical form `digest`.
 pub async fn machines_on(db: impl Executor<'_>, region: &str, digest: &str) -> Result<Vec<i64>> {
     sqlx::query_scalar(
-        "SELECT id FROM droplets WHERE region = $1 AND (digest = $2 OR next_digest = $2) \
-         AND on_host = 1 ORDER BY id",
+        "SELECT id FROM droplets WHERE region = $1 AND (digest = $2 OR next_digest = $2 \
+         OR rescue LIKE '%' || $2 || '%') AND on_host = 1 ORDER BY id",
     )
     .bind(region)
     .bind(digest)

@@ -575,8 +575,8 @@ pub async fn is_needed(db: impl Executor<'_>, region: &str, digest: &str) -> Res
         "SELECT COUNT(*) FROM (SELECT 1 FROM images i JOIN image_regions r ON r.image_id = i.id \
          WHERE i.digest = $1 AND i.deleted_at IS NULL AND (r.status IN ('pending', 'copying') \
          OR (r.region = $2 AND r.status <> 'failed')) \
-         UNION ALL SELECT 1 FROM droplets WHERE (digest = $1 OR next_digest = $1) AND region = $2 \
-         AND on_host = 1) AS uses",
+         UNION ALL SELECT 1 FROM droplets WHERE (digest = $1 OR next_digest = $1 \
+         OR rescue LIKE '%' || $1 || '%') AND region = $2 AND on_host = 1) AS uses",
     )
     .bind(digest)
     .bind(region)

@@ -3,6 +3,7 @@
 
 mod power;
 mod rebuild;
+mod rescue;
 mod snapshot;
 mod watch;
 
@@ -10,13 +11,13 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use abbild_api::{DropletAction, DropletStatus};
+use abbild_api::{DropletAction, DropletStatus, Hardware};
 use abbild_guest::Report;
 use anyhow::{Context, bail};
 
 use crate::config::VmConfig;
 use crate::db::action::{ActionRow, NewAction};
-use crate::db::droplet::{self, DropletRow};
+use crate::db::droplet::{self, DropletRow, RescueRow};
 use crate::db::image::ImageRow;
 use crate::db::{self, Tx, from_json, from_sql_size};
 use crate::jobs::JobContext;
@@ -93,15 +94,26 @@ async fn image(service: &Service, row: &DropletRow, id: i64) -> anyhow::Result<I
         .context("the image no longer exists")
 }
 
+/// What suits the system of an image.
+async fn hardware(service: &Service, image: i64) -> anyhow::Result<Hardware> {
+    let report = db::image::report(service.db.read(), image).await?;
+    let report: Option<Report> = report.as_deref().map(from_json).transpose()?;
+    Ok(platform::choose(
+        report.as_ref().map(|report| &report.facts),
+    ))
+}
+
 /// What the driver is told of a machine.
 async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
     let size = Size::find(&row.size).context("the size no longer exists")?;
     let region = service.region(&row.region)?;
     let image = image(service, row, row.image_id).await?;
-    let report = db::image::report(service.db.read(), image.id).await?;
-    let report: Option<Report> = report.as_deref().map(from_json).transpose()?;
     let virtual_bytes = image.virtual_bytes.map_or(0, db::from_sql_size);
     let disk_bytes = from_sql_size(size.disk_gb_of(row.disk_gb)) << 30;
+    let rescue = match row.rescue()? {
+        Some(rescue) => Some(rescue::to_spec(region, &rescue).await?),
+        None => None,
+    };
     Ok(VmSpec {
         id: row.id,
         name: row.name.clone(),
@@ -113,7 +125,8 @@ async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
         ssh_port: u16::try_from(row.ssh_port)?,
         ssh_keys: from_json(&row.ssh_keys)?,
         user_data: row.user_data.clone().map(String::into_bytes),
-        hardware: platform::choose(report.as_ref().map(|report| &report.facts)),
+        hardware: hardware(service, image.id).await?,
+        rescue,
         region: row.region.clone(),
     })
 }
@@ -135,6 +148,10 @@ pub async fn act(
             rebuild::run(service, action, &row, &image).await
         }
         DropletAction::Snapshot { .. } => snapshot::run(service, action, job, &row).await,
+        DropletAction::Rescue { image } => {
+            rescue::begin(service, action, &row, image.as_ref()).await
+        }
+        DropletAction::Unrescue => rescue::end(service, action, &row).await,
         // These are done when they are asked for, or refused.
         DropletAction::PasswordReset
         | DropletAction::Resize { .. }
@@ -169,6 +186,9 @@ pub async fn destroy(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resu
     droplet::left_host(&mut tx, row.id).await?;
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;
+    if let Some(RescueRow::Image { digest, .. }) = row.rescue()? {
+        removal::remove_later(service, Some(digest));
+    }
     removal::remove_later(service, Some(row.digest));
     Ok(())
 }

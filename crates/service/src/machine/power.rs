@@ -88,7 +88,7 @@ pub async fn cycle(
 }
 
 /// Asks the guest to shut down, and ends its machine when it has not in time. Says so in that case.
-async fn end_gently(service: &Service, row: &DropletRow) -> anyhow::Result<Option<String>> {
+pub async fn end_gently(service: &Service, row: &DropletRow) -> anyhow::Result<Option<String>> {
     let hypervisor = &service.region(&row.region)?.hypervisor;
     let grace = Duration::from_secs(service.config.vm.shutdown_grace_seconds.into());
     let begun = Instant::now();

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use super::{finish, image, spec};
 use crate::Service;
 use crate::db::action::ActionRow;
-use crate::db::droplet::{self, DropletRow};
+use crate::db::droplet::{self, DropletRow, RescueRow};
 use crate::removal;
 use crate::vm::Hypervisor;
 
@@ -33,14 +33,20 @@ pub async fn run(
     rebuilt.image_id = image.id;
     rebuilt.digest.clone_from(&digest);
     let hypervisor = &service.region(&row.region)?.hypervisor;
-    let spec = spec(service, &rebuilt).await?;
+    let mut spec = spec(service, &rebuilt).await?;
+    // A rescue ends with the disk that it was for.
+    spec.rescue = None;
     hypervisor.rebuild(&spec).await?;
 
     let mut tx = service.write_for(action).await?;
     droplet::set_image(&mut tx, row.id, image.id, &digest).await?;
+    droplet::set_rescue(&mut tx, row.id, None).await?;
     droplet::set_hardware(&mut tx, row.id, &spec.hardware).await?;
     tx.commit().await?;
     removal::remove_later(service, Some(row.digest.clone()));
+    if let Some(RescueRow::Image { digest, .. }) = row.rescue()? {
+        removal::remove_later(service, Some(digest));
+    }
 
     hypervisor.start(&spec).await?;
     finish(service, action, DropletStatus::Active, None).await

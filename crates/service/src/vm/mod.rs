@@ -53,9 +53,29 @@ pub struct VmSpec {
     pub user_data: Option<Vec<u8>>,
     /// What the machine is made of.
     pub hardware: Hardware,
+    /// What it runs instead of its own system.
+    pub rescue: Option<Rescue>,
     /// Slug of the region, told to the guest as its availability zone.
     pub region: String,
 }
+
+/// What a machine runs while its own system is being repaired. It has its own disk as a further one,
+/// with the serial number [`RESCUED_DISK`].
+#[derive(Debug, Clone)]
+pub enum Rescue {
+    /// The driver's rescue system.
+    System,
+    /// An image, with a disk that is thrown away when the rescue is over.
+    Image {
+        /// The canonical image in the region's store. It is only ever read.
+        file: PathBuf,
+        /// What suits it.
+        hardware: Hardware,
+    },
+}
+
+/// By this serial number a rescue system knows the disk of the machine.
+pub const RESCUED_DISK: &str = "machine";
 
 /// What a machine is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +149,12 @@ pub trait Hypervisor: Send + Sync {
     /// How guests are executed. Finding out may take a second or two, once for each boot of the
     /// host; it begins at construction, so that nobody has to wait for it who does not need it.
     fn acceleration(&self) -> impl Future<Output = Acceleration> + Send;
+
+    /// Whether there is a rescue system of the driver's own.
+    ///
+    /// # Errors
+    /// Says what is missing, and what to do.
+    fn has_rescue_system(&self) -> Result<(), VmError>;
 
     /// Makes the disk and the config drive and starts the machine; returns once it runs.
     fn create(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;

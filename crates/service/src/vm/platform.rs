@@ -37,6 +37,12 @@ pub fn before_choice() -> Hardware {
     }
 }
 
+/// What the built-in rescue system is made for; its kernel is loaded by the BIOS.
+#[must_use]
+pub fn for_rescue() -> Hardware {
+    choose(None)
+}
+
 fn firmware(facts: Option<&Facts>) -> (Firmware, &'static str) {
     let Some(boot) = facts.map(|facts| &facts.boot) else {
         return (Firmware::Bios, "the image was not looked into");

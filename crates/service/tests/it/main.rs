@@ -33,6 +33,7 @@ mod quotas;
 mod rate;
 mod related;
 mod replays;
+mod rescue;
 mod retries;
 mod s3;
 mod service;

@@ -100,7 +100,11 @@ fn last_snapshot(client: &Client, vm: &Droplet) -> anyhow::Result<Image> {
     Ok(client.get::<ImageOne>(&format!("/v2/images/{id}"))?.image)
 }
 
-fn act(
+/// Does `action` to `vm`.
+///
+/// # Errors
+/// If the service refuses, or it does not succeed.
+pub fn act(
     session: &Session,
     client: &Client,
     vm: &Droplet,
@@ -171,6 +175,8 @@ fn words(action: &DropletAction) -> (&'static str, &'static str) {
         DropletAction::PowerCycle => ("switching off and on", "the machine was not restarted"),
         DropletAction::Rebuild { .. } => ("making a new disk", "the machine was not rebuilt"),
         DropletAction::Snapshot { .. } => ("making an image", "no image was made"),
+        DropletAction::Rescue { .. } => ("starting the rescue", "the machine is not rescued"),
+        DropletAction::Unrescue => ("ending the rescue", "the rescue has not ended"),
         _ => ("changing", "the machine was not changed"),
     }
 }

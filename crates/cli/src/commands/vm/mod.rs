@@ -7,6 +7,7 @@ mod create;
 mod delete;
 mod known_hosts;
 mod list;
+mod rescue;
 mod show;
 mod ssh;
 
@@ -38,6 +39,8 @@ pub fn run(session: &Session, command: &VmCommand) -> anyhow::Result<ExitCode> {
         VmCommand::Resize(args) => act::resize(session, args),
         VmCommand::Rebuild(args) => act::rebuild(session, args),
         VmCommand::Snapshot(args) => act::snapshot(session, args),
+        VmCommand::Rescue(args) => rescue::run(session, args),
+        VmCommand::Unrescue(args) => act::run(session, args, &DropletAction::Unrescue),
         VmCommand::Delete(args) => delete::run(session, args),
     }
 }
@@ -68,11 +71,7 @@ fn status(vm: &Droplet) -> &'static str {
 /// The `ssh` command for people to copy.
 fn ssh_command(vm: &Droplet) -> Option<String> {
     let address = address(vm)?;
-    let user = vm
-        .extra
-        .as_ref()
-        .and_then(|extra| extra.default_user.as_deref());
-    let user = user
+    let user = default_user(vm)
         .filter(|user| is_user(user))
         .map(|user| format!("{user}@"));
     let port = match ssh_port(vm) {
@@ -80,6 +79,20 @@ fn ssh_command(vm: &Droplet) -> Option<String> {
         port => format!("-p {port} "),
     };
     Some(format!("ssh {port}{}{address}", user.unwrap_or_default()))
+}
+
+/// Whom to log in as: the image's default user, in the built-in rescue system root.
+fn default_user(vm: &Droplet) -> Option<&str> {
+    match is_in_rescue_system(vm) {
+        true => Some("root"),
+        false => vm.extra.as_ref()?.default_user.as_deref(),
+    }
+}
+
+/// Whether it runs the built-in rescue system.
+fn is_in_rescue_system(vm: &Droplet) -> bool {
+    let rescue = vm.extra.as_ref().and_then(|extra| extra.rescue.as_ref());
+    rescue.is_some_and(|rescue| rescue.image.is_none())
 }
 
 /// Whether `name` may stand unquoted in a command line.

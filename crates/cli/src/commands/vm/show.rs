@@ -47,10 +47,16 @@ pub fn write(out: &mut dyn Write, vm: &Droplet) -> io::Result<()> {
         };
         format!("{names} ({})", hardware.devices_note)
     });
+    let rescue = extra.and_then(|extra| extra.rescue.as_ref());
+    let rescue = rescue.map(|rescue| match rescue.image {
+        Some(image) => format!("image {image} runs, with the machine's disk as a further one"),
+        None => "the rescue system runs, with the machine's disk".to_owned(),
+    });
     let lines = [
         ("id", vm.id.to_string()),
         ("name", vm.name.clone()),
         ("state", status(vm).to_owned()),
+        ("rescue", rescue.unwrap_or_default()),
         (
             "reason",
             extra

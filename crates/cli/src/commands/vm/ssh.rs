@@ -18,7 +18,7 @@ use crate::print::clean;
 use crate::progress::Steps;
 use crate::session::Session;
 
-use super::{address, known_hosts, ssh_port};
+use super::{address, default_user, known_hosts, ssh_port};
 
 /// How long a server that took the connection may take to greet: an emulated guest is slow.
 const GREETING: Duration = Duration::from_secs(10);
@@ -45,7 +45,11 @@ pub fn run(session: &Session, args: &VmSshArgs) -> anyhow::Result<ExitCode> {
     let target = SocketAddr::new(target, ssh_port(&vm));
     let user = user(&vm, args)?;
     wait_for_banner(target, args.timeout, &name)?;
-    let hosts = known_hosts::file(client.url(), &vm)?;
+    let hosts = match vm.extra.as_ref().is_some_and(|e| e.rescue.is_some()) {
+        // What rescues a machine makes new host keys whenever it is started.
+        true => "/dev/null".into(),
+        false => known_hosts::file(client.url(), &vm)?,
+    };
     if let Some(directory) = hosts.parent() {
         std::fs::create_dir_all(directory).context("creating the directory for host keys")?;
     }
@@ -59,10 +63,7 @@ pub fn run(session: &Session, args: &VmSshArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn user(vm: &Droplet, args: &VmSshArgs) -> Result<String, Failure> {
-    let found = vm
-        .extra
-        .as_ref()
-        .and_then(|extra| extra.default_user.clone());
+    let found = default_user(vm).map(str::to_owned);
     args.user.clone().or(found).ok_or_else(|| {
         Failure::new("the image's default user is not known").hint("name one with --user")
     })

@@ -117,6 +117,14 @@ async fn begin(
             begin_snapshot(service, tx, row, name.as_deref()).await?;
             false
         }
+        DropletAction::Rescue { image } => {
+            super::rescue::begin(service, tx, row, image.as_ref()).await?;
+            false
+        }
+        DropletAction::Unrescue => {
+            super::rescue::check_end(row)?;
+            false
+        }
         DropletAction::Rename { name } => {
             create::check_name(name)?;
             droplet::set_name(tx, row.id, name).await?;

@@ -3,6 +3,7 @@
 
 pub mod act;
 pub mod create;
+mod rescue;
 mod view;
 
 use std::sync::Arc;

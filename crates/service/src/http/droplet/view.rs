@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use abbild_api::{Droplet, DropletExtra, Id, Image, NetworkV4, Networks, Region, SerialConsole};
+use abbild_api::{
+    Droplet, DropletExtra, DropletRescue, Id, Image, NetworkV4, Networks, Region, SerialConsole,
+};
 use abbild_guest::Lang;
 
 use crate::Service;
-use crate::db::droplet::{self, DropletRow};
+use crate::db::droplet::{self, DropletRow, RescueRow};
 use crate::db::image::{self, ImageRow};
 use crate::db::tag::{self, Kind};
 use crate::db::{self, from_json};
@@ -152,6 +154,7 @@ async fn extra(
             .map_or_else(String::new, |a| a.name.to_owned()),
         acceleration_note: acceleration.and_then(|a| a.fallback_reason),
         hardware: row.hardware()?,
+        rescue: row.rescue()?.map(rescue),
         reason: row.reason.clone(),
         // An import with a failure is refused, but a snapshot may have one.
         warnings: summary.map_or_else(Vec::new, |summary| summary.findings(lang)),
@@ -160,4 +163,12 @@ async fn extra(
             log: format!("/v2/droplets/{}/console/log", row.id),
         },
     })
+}
+
+fn rescue(row: RescueRow) -> DropletRescue {
+    let image = match row {
+        RescueRow::System => None,
+        RescueRow::Image { id, .. } => Some(Id(id)),
+    };
+    DropletRescue { image }
 }

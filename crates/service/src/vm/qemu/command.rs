@@ -8,13 +8,13 @@
 //! Nothing is left to QEMU's guessing: formats and backing files are stated node by node, so no
 //! byte that a guest or a customer wrote decides how a file is read.
 
-use abbild_api::{Chipset, Devices, Firmware};
+use abbild_api::{Chipset, Devices, Firmware, Hardware};
 use serde_json::json;
 
+use super::equipment::{Equipment, RESCUE_COMMAND_LINE, Uefi};
 use super::files::{self, Launch};
-use super::uefi::Uefi;
-use crate::vm::VmError;
 use crate::vm::network::mac_address;
+use crate::vm::{RESCUED_DISK, Rescue, VmError, platform};
 
 /// How the guest's processors are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,16 +56,28 @@ pub const SANDBOX: [&str; 2] = [
 /// When the machine needs firmware that is not installed.
 pub fn arguments(
     launch: &Launch,
+    rescue: Option<&Rescue>,
     processor: Processor,
-    uefi: &Uefi,
+    equipment: &Equipment,
 ) -> Result<Vec<String>, VmError> {
+    let hardware = match rescue {
+        None => &launch.hardware,
+        Some(Rescue::System) => &platform::for_rescue(),
+        Some(Rescue::Image { hardware, .. }) => hardware,
+    };
     let mut line = CommandLine::default();
     let id = launch.id;
     line.add("-name", format!("guest=abbild-{id}"));
     line.add("-uuid", launch.uuid.clone());
-    line.mainboard(launch, uefi)?;
-    line.disks(launch);
-    line.network(launch);
+    line.mainboard(launch, hardware, rescue.is_some(), &equipment.uefi)?;
+    line.disks(launch, hardware, rescue)?;
+    if let Some(Rescue::System) = rescue {
+        let [kernel, initrd] = equipment.rescue.files()?;
+        line.add("-kernel", kernel);
+        line.add("-initrd", initrd);
+        line.add("-append", RESCUE_COMMAND_LINE);
+    }
+    line.network(launch, hardware);
     line.add("-device", "virtio-rng-pci,addr=6");
     line.consoles();
     line.add("-pidfile", files::PID);
@@ -90,16 +102,26 @@ impl CommandLine {
         self.0.push(flag.to_owned());
     }
 
-    fn mainboard(&mut self, launch: &Launch, uefi: &Uefi) -> Result<(), VmError> {
-        let chipset = match launch.hardware.chipset {
+    fn mainboard(
+        &mut self,
+        launch: &Launch,
+        hardware: &Hardware,
+        is_rescue: bool,
+        uefi: &Uefi,
+    ) -> Result<(), VmError> {
+        let chipset = match hardware.chipset {
             Chipset::Q35 => "q35",
             Chipset::I440fx => "pc",
         };
-        let firmware = match launch.hardware.firmware {
+        let firmware = match hardware.firmware {
             Firmware::Bios => "",
             Firmware::Uefi => {
                 self.add("-blockdev", uefi_code_node(&uefi.code()?));
-                self.add("-blockdev", uefi_variables_node());
+                let variables = match is_rescue {
+                    true => files::RESCUE_VARS,
+                    false => files::UEFI_VARS,
+                };
+                self.add("-blockdev", uefi_variables_node(variables));
                 ",pflash0=uefi-code,pflash1=uefi-vars"
             }
         };
@@ -119,30 +141,58 @@ impl CommandLine {
         Ok(())
     }
 
-    fn disks(&mut self, launch: &Launch) {
-        self.add("-blockdev", base_node(launch));
-        self.add("-blockdev", disk_node());
+    /// The disk to start from, the config drive, and in a rescue by an image the machine's own disk
+    /// behind them. Whatever else it is called, that one can be known by its serial number.
+    fn disks(
+        &mut self,
+        launch: &Launch,
+        hardware: &Hardware,
+        rescue: Option<&Rescue>,
+    ) -> Result<(), VmError> {
+        self.add("-blockdev", base_node(BASE_NODE, &launch.image));
+        self.add("-blockdev", overlay_node(DISK_NODE, files::DISK, BASE_NODE));
         self.add("-blockdev", config_node());
-        let sectors = match launch.hardware.sector_size {
-            512 => String::new(),
-            bytes => format!(",logical_block_size={bytes},physical_block_size={bytes}"),
+        let sectors = sector_options(&launch.hardware);
+        let [first, config, last] = match hardware.devices {
+            Devices::Virtio => [3, 4, 7].map(|slot| format!("virtio-blk-pci,addr={slot}")),
+            Devices::Emulated => {
+                ["ide-hd,bus=ide.0", "ide-cd,bus=ide.1", "ide-hd,bus=ide.2"].map(str::to_owned)
+            }
         };
-        let (disk, config) = match launch.hardware.devices {
-            Devices::Virtio => ("virtio-blk-pci,addr=3", "virtio-blk-pci,addr=4"),
-            Devices::Emulated => ("ide-hd,bus=ide.0", "ide-cd,bus=ide.1"),
-        };
-        self.add("-device", format!("{disk},drive=disk,bootindex=0{sectors}"));
+        let rescued = format!("drive={DISK_NODE},serial={RESCUED_DISK}{sectors}");
+        match rescue {
+            None => self.add(
+                "-device",
+                format!("{first},drive={DISK_NODE},bootindex=0{sectors}"),
+            ),
+            Some(Rescue::System) => self.add("-device", format!("{first},{rescued}")),
+            Some(Rescue::Image { file, .. }) => {
+                let sectors = sector_options(hardware);
+                self.add(
+                    "-blockdev",
+                    base_node("rescue-base", &files::absolute(file)?),
+                );
+                let overlay = overlay_node("rescue", files::RESCUE_DISK, "rescue-base");
+                self.add("-blockdev", overlay);
+                self.add(
+                    "-device",
+                    format!("{first},drive=rescue,bootindex=0{sectors}"),
+                );
+                self.add("-device", format!("{last},{rescued}"));
+            }
+        }
         self.add("-device", format!("{config},drive=config"));
+        Ok(())
     }
 
-    fn network(&mut self, launch: &Launch) {
+    fn network(&mut self, launch: &Launch, hardware: &Hardware) {
         let (address, port) = (launch.address, launch.ssh_port);
         // IPv6 would be offered to the guest even where the host has none.
         self.add(
             "-netdev",
             format!("user,id=net0,ipv6=off,hostfwd=tcp:{address}:{port}-:22"),
         );
-        let card = match launch.hardware.devices {
+        let card = match hardware.devices {
             Devices::Virtio => "virtio-net-pci",
             Devices::Emulated => "e1000",
         };
@@ -183,36 +233,45 @@ fn uefi_code_node(path: &str) -> String {
     .to_string()
 }
 
-fn uefi_variables_node() -> String {
+fn uefi_variables_node(file: &str) -> String {
     json!({
         "node-name": "uefi-vars",
         "driver": "raw",
-        "file": { "driver": "file", "filename": files::UEFI_VARS },
+        "file": { "driver": "file", "filename": file },
     })
     .to_string()
+}
+
+/// Disks have the sectors that their partition tables count in.
+fn sector_options(hardware: &Hardware) -> String {
+    match hardware.sector_size {
+        512 => String::new(),
+        bytes => format!(",logical_block_size={bytes},physical_block_size={bytes}"),
+    }
 }
 
 /// The canonical image, shared by machines and therefore only ever read. `"backing": null` keeps
 /// QEMU from following a backing file even if the image had one.
-fn base_node(launch: &Launch) -> String {
+fn base_node(name: &str, image: &str) -> String {
     json!({
-        "node-name": BASE_NODE,
+        "node-name": name,
         "driver": "qcow2",
         "read-only": true,
         "backing": null,
-        "file": { "driver": "file", "filename": launch.image, "read-only": true },
+        "file": { "driver": "file", "filename": image, "read-only": true },
     })
     .to_string()
 }
 
-fn disk_node() -> String {
+/// A writable disk over a canonical image.
+fn overlay_node(name: &str, file: &str, base: &str) -> String {
     json!({
-        "node-name": DISK_NODE,
+        "node-name": name,
         "driver": "qcow2",
         "discard": "unmap",
         "detect-zeroes": "unmap",
-        "backing": BASE_NODE,
-        "file": { "driver": "file", "filename": files::DISK, "discard": "unmap" },
+        "backing": base,
+        "file": { "driver": "file", "filename": file, "discard": "unmap" },
     })
     .to_string()
 }
@@ -229,10 +288,8 @@ fn config_node() -> String {
 
 #[cfg(test)]
 mod tests {
-    use abbild_api::Hardware;
-
     use super::*;
-    use crate::vm::platform;
+    use crate::vm::qemu::RescueSystem;
 
     fn launch(hardware: Hardware) -> Launch {
         Launch {
@@ -252,7 +309,7 @@ mod tests {
     #[test]
     fn an_image_name_cannot_inject_options() {
         let launch = launch(platform::choose(None));
-        let arguments = arguments(&launch, Processor::Tcg, &Uefi::default()).unwrap();
+        let arguments = arguments(&launch, None, Processor::Tcg, &Equipment::default()).unwrap();
         let base = arguments
             .iter()
             .find(|argument| argument.contains("\"base\""))
@@ -287,7 +344,14 @@ mod tests {
             code: directory.path().join("code,1.fd"),
             variables: directory.path().join("vars.fd"),
         };
-        let line = |hardware| Ok(arguments(&launch(hardware), Processor::Kvm, &uefi)?.join(" "));
+        let equipment = Equipment {
+            uefi: uefi.clone(),
+            ..Equipment::default()
+        };
+        let line = |hardware| {
+            let launch = launch(hardware);
+            Ok(arguments(&launch, None, Processor::Kvm, &equipment)?.join(" "))
+        };
         let hardware = Hardware {
             firmware: Firmware::Uefi,
             devices: Devices::Emulated,
@@ -313,6 +377,46 @@ mod tests {
         let old = line(platform::before_choice()).unwrap();
         assert!(old.contains("-machine pc,"), "{old}");
         assert!(!old.contains("pflash"), "{old}");
+    }
+
+    #[test]
+    fn a_rescue_has_the_disk_of_the_machine_as_a_further_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let equipment = Equipment {
+            rescue: RescueSystem {
+                directory: directory.path().into(),
+            },
+            ..Equipment::default()
+        };
+        let launch = launch(Hardware {
+            firmware: Firmware::Uefi,
+            sector_size: 4096,
+            ..platform::choose(None)
+        });
+        let line = |rescue: &Rescue| -> Result<String, VmError> {
+            Ok(arguments(&launch, Some(rescue), Processor::Tcg, &equipment)?.join(" "))
+        };
+        let error = line(&Rescue::System).unwrap_err().to_string();
+        assert!(error.contains("make rescue"), "{error}");
+        for name in ["vmlinuz", "initrd"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        let own = "drive=disk,serial=machine,logical_block_size=4096";
+        let system = line(&Rescue::System).unwrap();
+        assert!(system.contains(own), "{system}");
+        assert!(system.contains("/vmlinuz -initrd "), "{system}");
+        assert!(!system.contains("bootindex"), "{system}");
+        assert!(!system.contains("pflash"), "{system}");
+
+        let image = line(&Rescue::Image {
+            file: "/other".into(),
+            hardware: platform::choose(None),
+        });
+        let image = image.unwrap();
+        assert!(image.contains("drive=rescue,bootindex=0"), "{image}");
+        assert!(image.contains(own), "{image}");
+        assert!(image.contains("\"filename\":\"/other\""), "{image}");
+        assert!(!image.contains("-kernel"), "{image}");
     }
 
     #[test]

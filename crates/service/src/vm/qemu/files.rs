@@ -6,6 +6,7 @@
 //!   disk.qcow2       the writable layer over the canonical image
 //!   config.iso       the config drive
 //!   uefi-vars.fd     what the firmware remembers, if it is UEFI
+//!   rescue.qcow2 rescue-vars.fd    the same of an image that it is rescued with
 //!   snapshot.qcow2   a copy of disk.qcow2 as it was at one moment, while a snapshot is made
 //!   lock             locked for as long as a QEMU of this machine lives
 //!   qemu.pid         written by QEMU, and removed by it when it ends in order
@@ -33,15 +34,17 @@ use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
-use super::uefi::Uefi;
+use super::equipment::{Equipment, Uefi};
 use crate::vm::config_drive::ConfigDrive;
 use crate::vm::network::mac_address;
 use crate::vm::platform;
-use crate::vm::{VmError, VmId, VmSpec, VmStatus};
+use crate::vm::{Rescue, VmError, VmId, VmSpec, VmStatus};
 
 pub const DISK: &str = "disk.qcow2";
 pub const SNAPSHOT: &str = "snapshot.qcow2";
 pub const CONFIG_DRIVE: &str = "config.iso";
+pub const RESCUE_DISK: &str = "rescue.qcow2";
+pub const RESCUE_VARS: &str = "rescue-vars.fd";
 pub const UEFI_VARS: &str = "uefi-vars.fd";
 pub const QMP_SOCKET: &str = "qmp.sock";
 pub const SERIAL_SOCKET: &str = "serial.sock";
@@ -158,17 +161,13 @@ impl MachineDir {
             }
             _ => {}
         }
-        let image = std::path::absolute(&spec.image).map_err(doing("resolving the image path"))?;
-        let image = image.to_str().ok_or_else(|| {
-            let path = image.display();
-            VmError::Hypervisor(format!("the path of the image, {path}, is not valid UTF-8"))
-        })?;
+        let image = absolute(&spec.image)?;
         let launch = Launch {
             id: spec.id,
             uuid: uuid::Uuid::new_v4().to_string(),
             vcpus: spec.vcpus,
             memory_mib: spec.memory_mib,
-            image: image.to_owned(),
+            image: image.clone(),
             address: spec.address,
             ssh_port: spec.ssh_port,
             hardware: spec.hardware.clone(),
@@ -177,7 +176,7 @@ impl MachineDir {
             .mode(0o700)
             .create(&new)
             .map_err(doing(format!("creating {}", new.display())))?;
-        build_disk(&new.join(DISK), image, spec.disk_bytes)?;
+        build_disk(&new.join(DISK), &image, spec.disk_bytes)?;
         if spec.hardware.firmware == Firmware::Uefi {
             uefi.copy_variables(&new.join(UEFI_VARS))?;
         }
@@ -191,7 +190,7 @@ impl MachineDir {
 
     /// Brings what the next start reads up to date with `spec`: the machine may have been given
     /// another name or size while it was off.
-    pub fn refresh(&self, spec: &VmSpec) -> Result<Launch, VmError> {
+    pub fn refresh(&self, spec: &VmSpec, equipment: &Equipment) -> Result<Launch, VmError> {
         let mut launch = self.launch()?;
         launch.vcpus = spec.vcpus;
         launch.memory_mib = spec.memory_mib;
@@ -200,7 +199,31 @@ impl MachineDir {
         let text = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
         self.replace(LAUNCH, &text.map_err(doing("writing launch.json"))?)?;
         self.replace(CONFIG_DRIVE, &config_drive(spec, &launch.uuid)?)?;
+        self.prepare_rescue(spec.rescue.as_ref(), &equipment.uefi)?;
         Ok(launch)
+    }
+
+    /// Makes the disk of an image that a machine is rescued with, unless it has it from an earlier
+    /// start; removes it when the rescue is over.
+    fn prepare_rescue(&self, rescue: Option<&Rescue>, uefi: &Uefi) -> Result<(), VmError> {
+        let (disk, variables) = (self.file(RESCUE_DISK), self.file(RESCUE_VARS));
+        let Some(Rescue::Image { file, hardware }) = rescue else {
+            remove_file(&disk)?;
+            return remove_file(&variables);
+        };
+        if disk.exists() {
+            return Ok(());
+        }
+        if hardware.firmware == Firmware::Uefi {
+            uefi.copy_variables(&variables)?;
+        }
+        let image = absolute(file)?;
+        let size = virtual_size(file).map_err(doing(format!("reading the image {image}")))?;
+        // Under its name only when it is whole.
+        let new = self.file("rescue.new");
+        remove_file(&new)?;
+        build_disk(&new, &image, size)?;
+        fs::rename(&new, &disk).map_err(doing("creating the rescue disk"))
     }
 
     /// The size of the disk as the guest sees it, in bytes.
@@ -384,10 +407,21 @@ fn config_drive(spec: &VmSpec, uuid: &str) -> Result<Vec<u8>, VmError> {
         ssh_keys: &spec.ssh_keys,
         availability_zone: &spec.region,
         mac: &mac_address(spec.id),
-        user_data: spec.user_data.as_deref(),
+        // What the customer wants done in the machine is not for the system that repairs it.
+        user_data: spec.user_data.as_deref().filter(|_| spec.rescue.is_none()),
     };
     let drive = drive.image().map_err(io::Error::other);
     drive.map_err(doing("making the config drive"))
+}
+
+/// The path of an image, as QEMU is told it.
+pub fn absolute(image: &Path) -> Result<String, VmError> {
+    let path = std::path::absolute(image).map_err(doing("resolving the image path"))?;
+    let text = path.to_str().ok_or_else(|| {
+        let path = path.display();
+        VmError::Hypervisor(format!("the path of the image, {path}, is not valid UTF-8"))
+    })?;
+    Ok(text.to_owned())
 }
 
 pub fn build_disk(path: &Path, image: &str, disk_bytes: u64) -> Result<(), VmError> {

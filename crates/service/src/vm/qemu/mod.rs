@@ -9,6 +9,7 @@
 
 mod accel;
 mod command;
+mod equipment;
 mod files;
 mod process;
 mod qmp;
@@ -16,7 +17,6 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod trial;
-mod uefi;
 
 use std::collections::HashMap;
 use std::fs::DirBuilder;
@@ -30,9 +30,10 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::accel::Accelerator;
+pub use self::equipment::{Equipment, RescueSystem, Uefi};
 use self::files::{MachineDir, SERIAL_SOCKET, doing};
 use self::qmp::Qmp;
-pub use self::uefi::Uefi;
+
 use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
 
 /// How long a machine that is polled may take to say what it does. One that does not answer is
@@ -49,8 +50,8 @@ pub struct QemuConfig {
     pub program: PathBuf,
     /// `false` never uses KVM.
     pub allow_kvm: bool,
-    /// OVMF: the firmware, and what its variables are at first.
-    pub uefi: Uefi,
+    /// What machines may be started with.
+    pub equipment: Equipment,
 }
 
 impl Default for QemuConfig {
@@ -58,7 +59,7 @@ impl Default for QemuConfig {
         Self {
             program: "qemu-system-x86_64".into(),
             allow_kvm: true,
-            uefi: Uefi::default(),
+            equipment: Equipment::default(),
         }
     }
 }
@@ -68,7 +69,7 @@ impl Default for QemuConfig {
 pub struct Qemu {
     program: PathBuf,
     machines: PathBuf,
-    uefi: Uefi,
+    equipment: Equipment,
     accelerator: Arc<Accelerator>,
     /// Serialises what is done to each machine; also QMP serves one client at a time.
     busy: Mutex<HashMap<VmId, Arc<tokio::sync::Mutex<()>>>>,
@@ -104,7 +105,7 @@ impl Qemu {
         Ok(Self {
             program,
             machines,
-            uefi: config.uefi,
+            equipment: config.equipment,
             accelerator,
             busy: Mutex::default(),
         })
@@ -134,7 +135,7 @@ impl Qemu {
 
     async fn run(&self, machine: &MachineDir, spec: &VmSpec) -> Result<(), VmError> {
         let processor = self.accelerator.processor().await;
-        process::start(&self.program, machine, spec, processor, &self.uefi).await
+        process::start(&self.program, machine, spec, processor, &self.equipment).await
     }
 }
 
@@ -143,10 +144,15 @@ impl Hypervisor for Qemu {
         self.accelerator.get().await
     }
 
+    fn has_rescue_system(&self) -> Result<(), VmError> {
+        self.equipment.rescue.check()
+    }
+
     async fn create(&self, spec: &VmSpec) -> Result<(), VmError> {
         let (machine, _guard) = self.machine(spec.id).await;
         if !machine.was_started() {
-            let (machine, spec, uefi) = (machine.clone(), spec.clone(), self.uefi.clone());
+            let (machine, spec) = (machine.clone(), spec.clone());
+            let uefi = self.equipment.uefi.clone();
             blocking(move || machine.build(&spec, &uefi)).await?;
         }
         self.run(&machine, spec).await
@@ -160,7 +166,8 @@ impl Hypervisor for Qemu {
     async fn rebuild(&self, spec: &VmSpec) -> Result<(), VmError> {
         let (machine, _guard) = self.machine(spec.id).await;
         {
-            let (machine, spec, uefi) = (machine.clone(), spec.clone(), self.uefi.clone());
+            let (machine, spec) = (machine.clone(), spec.clone());
+            let uefi = self.equipment.uefi.clone();
             blocking(move || machine.prepare(&spec, &uefi)).await?;
         }
         process::end(&machine, false).await?;

@@ -19,9 +19,9 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::command::{DISK_NODE, Processor, arguments};
+use super::equipment::Equipment;
 use super::files::{MachineDir, QMP_SOCKET, doing};
 use super::qmp::{self, Qmp};
-use super::uefi::Uefi;
 use crate::vm::network::check_port;
 use crate::vm::{VmError, VmSpec};
 
@@ -54,18 +54,18 @@ pub async fn start(
     machine: &MachineDir,
     spec: &VmSpec,
     processor: Processor,
-    uefi: &Uefi,
+    equipment: &Equipment,
 ) -> Result<(), VmError> {
     let Some(lock) = machine.take_lock()? else {
         return resume(machine).await;
     };
-    let launch = machine.refresh(spec)?;
+    let launch = machine.refresh(spec, equipment)?;
     check_port(launch.address, launch.ssh_port).map_err(|source| VmError::Port {
         address: launch.address,
         port: launch.ssh_port,
         source,
     })?;
-    let arguments = arguments(&launch, processor, uefi)?;
+    let arguments = arguments(&launch, spec.rescue.as_ref(), processor, equipment)?;
     let mut child = spawn(program, machine, &arguments, lock)?;
     let started = timeout(START_TIMEOUT, async {
         tokio::select! {

@@ -126,6 +126,7 @@ impl Host {
             ssh_keys: Vec::new(),
             user_data: Some(b"#cloud-config\n".to_vec()),
             hardware: platform::choose(None),
+            rescue: None,
             region: "hal1".into(),
         }
     }
@@ -395,7 +396,13 @@ async fn what_a_crash_leaves_is_taken_up_or_cleared_away() {
     let machine = MachineDir::new(&host.data().join("vms"), 1);
     let lock = machine.take_lock().unwrap().unwrap();
     let launch = machine.launch().unwrap();
-    let arguments = command::arguments(&launch, command::Processor::Tcg, &Uefi::default()).unwrap();
+    let arguments = command::arguments(
+        &launch,
+        None,
+        command::Processor::Tcg,
+        &Equipment::default(),
+    )
+    .unwrap();
     machine.prepare_start().unwrap();
     let mut child = Command::new("qemu-system-x86_64")
         .args(arguments)

@@ -1,0 +1,98 @@
+"""What a customer does when nothing answers any more: rescue the machine, repair it, and log in."""
+
+import os
+import unittest
+from pathlib import Path
+
+from abbild import BOOT_SECONDS, CommandFailed, ServiceTestCase, fixture, wait_for
+
+RESCUE = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "abbild/rescue"
+CREATE = ["vm", "create", "--region", "hal1", "--size", "s-1vcpu-1gb", "--key", "me"]
+INSTALL = (
+    "rescue-chroot sh -c 'apt-get -q update && "
+    "DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install openssh-server'"
+)
+
+
+class Rescue(ServiceTestCase):
+    @classmethod
+    def setUpClass(cls):
+        if not (RESCUE / "initrd").exists():
+            raise AssertionError(f"{RESCUE} has no rescue system; `make rescue` builds it")
+        super().setUpClass()
+        with cls.service.config.open("a") as config:
+            config.write(f'rescue = "{RESCUE}"\n')
+        cls.service.stop()
+        cls.service.start()
+        cls.customer.run("key", "add", "me", f"{cls.customer.key}.pub")
+
+    def boot(self, name):
+        """A machine made of a fixture, which is up but has no SSH server."""
+        customer = self.customer
+        customer.run(
+            "image", "upload", fixture(f"debian-12-{name}.qcow2"), "--name", name,
+            "--region", "hal1",
+        )  # fmt: skip
+        customer.run(*CREATE, "--image", name, "--name", name)
+        self.addCleanup(customer.run, "vm", "delete", name)
+        self.until_shown(name, "login:")
+        with self.assertRaises(CommandFailed):
+            customer.ssh(name, "true", seconds=5)
+
+    def until_shown(self, vm, text):
+        def is_shown():
+            return text in self.customer.run("vm", "console", vm, "--log")
+
+        wait_for(f"`{text}` on the console of {vm}", is_shown, BOOT_SECONDS, interval=1)
+
+    def rescue(self, vm):
+        return self.customer.json("vm", "show", vm)["abbild"]["rescue"]
+
+    def test_an_ssh_server_is_installed_from_the_rescue_system(self):
+        customer, vm = self.customer, "sshd-removed"
+        self.boot(vm)
+        customer.run("vm", "rescue", vm)
+        self.assertEqual(self.rescue(vm), {"image": None})
+        self.until_shown(vm, "This is the rescue system")
+
+        # On the console, as somebody without a key would.
+        shown = customer.run(
+            "vm", "console", vm, "--linger", 15,
+            stdin="\nrescue-mount; grep ^PRETTY /mnt/etc/os-release\n",
+        )  # fmt: skip
+        self.assertIn('PRETTY_NAME="Debian GNU/Linux 12', shown)
+        # By SSH, as somebody with one.
+        customer.ssh(vm, INSTALL)
+        self.assertIn("enabled", customer.ssh(vm, "rescue-chroot systemctl is-enabled ssh"))
+
+        # It lasts, whatever becomes of the service.
+        self.service.kill()
+        self.service.start()
+        self.assertEqual(self.rescue(vm), {"image": None})
+        customer.run("vm", "unrescue", vm)
+        self.assertIsNone(self.rescue(vm))
+        self.assert_booted_from_config_drive(vm, vm)
+
+    def test_an_ssh_server_is_enabled_from_another_image(self):
+        customer, vm = self.customer, "sshd-disabled"
+        customer.run(
+            "image", "upload", fixture("debian-12-uefi.qcow2"), "--name", "helper",
+            "--region", "hal1",
+        )  # fmt: skip
+        self.boot(vm)
+        customer.run("vm", "rescue", vm, "--image", "helper")
+        self.assertIsNotNone(self.rescue(vm)["image"])
+        self.assertEqual(customer.ssh(vm, "test -d /sys/firmware/efi && id -un"), "debian")
+        customer.ssh(
+            vm,
+            "sudo mount /dev/disk/by-id/virtio-machine-part1 /mnt && "
+            "sudo chroot /mnt systemctl enable ssh && sudo umount /mnt",
+        )
+        customer.run("vm", "unrescue", vm)
+        self.assert_booted_from_config_drive(vm, vm)
+        machine = self.service.data / f"regions/hal1/vms/{customer.json('vm', 'show', vm)['id']}"
+        self.assertFalse((machine / "rescue.qcow2").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
