@@ -77,6 +77,7 @@ test-agreement: ## Whether other readers, and the guests when booted, see what w
 CLIENTS ?=
 test-clients: ## Whether clients that others wrote work unchanged
 	@scripts/setup clients
+	$(MAKE) --no-print-directory fixtures
 	cargo build --locked --workspace
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/clients/run $(CLIENTS)
 

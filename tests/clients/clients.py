@@ -13,7 +13,13 @@ from pathlib import Path
 from abbild import CACHE, ServiceTestCase, environment, wait_for
 
 HERE = Path(__file__).resolve().parent
-PYTHON = ["pydo==0.44.0", "apache-libcloud==3.9.1", "schemathesis==4.32.5", "tuspy==1.1.0"]
+PYTHON = [
+    "pydo==0.44.0",
+    "apache-libcloud==3.9.1",
+    "paramiko==3.5.1",  # the last that has what this libcloud names
+    "schemathesis==4.32.5",
+    "tuspy==1.1.0",
+]
 NODE = CACHE / "abbild" / "clients-node"
 
 KEY = (

@@ -7,17 +7,18 @@ from libcloud.compute.providers import get_driver
 from libcloud.compute.types import NodeState, Provider
 
 
+def driver_for(service, token=None):
+    """A driver that talks to `service`: it takes no host, but its connection does."""
+    driver = get_driver(Provider.DIGITAL_OCEAN)(token or service.token)
+    connection = driver.connection
+    connection.host, connection.port, connection.secure = "127.0.0.1", service.port, False
+    connection.connect()
+    return driver
+
+
 class Libcloud(ClientTestCase):
     def setUp(self):
-        self.driver = self.with_token(self.service.token)
-
-    def with_token(self, token):
-        # The driver takes no host; its connection does.
-        driver = get_driver(Provider.DIGITAL_OCEAN)(token)
-        connection = driver.connection
-        connection.host, connection.port, connection.secure = "127.0.0.1", self.service.port, False
-        connection.connect()
-        return driver
+        self.driver = driver_for(self.service)
 
     def test_account_regions_and_sizes(self):
         self.assertEqual(self.driver.ex_account_info()["status"], "active")
@@ -29,7 +30,7 @@ class Libcloud(ClientTestCase):
 
     def test_errors(self):
         with self.assertRaises(InvalidCredsError) as caught:
-            self.with_token("wrong").list_nodes()
+            driver_for(self.service, "wrong").list_nodes()
         self.assertIn("Unable to authenticate you.", str(caught.exception))
         with self.assertRaises(BaseHTTPError) as caught:
             self.driver.get_image(4711)
@@ -99,6 +100,6 @@ class Libcloud(ClientTestCase):
         self.assertTrue(driver.ex_rebuild_node(self.settled(node, NodeState.STOPPED)))
         now = self.settled(node, NodeState.RUNNING)
         self.assertEqual(now.extra["size_slug"], larger.name)
-        self.assertTrue(driver.ex_power_off_node(node))
+        self.assertTrue(driver.ex_shutdown_node(node))
         self.settled(node, NodeState.STOPPED)
         self.assertTrue(driver.delete_image(saved))

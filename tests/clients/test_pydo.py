@@ -204,3 +204,4 @@ class Pydo(ClientTestCase):
         self.wait_for("power_off", lambda: not droplets.get(number)["droplet"]["locked"])
         self.assertIsNone(self.client.snapshots.delete(str(saved)))
         self.assertEqual(droplets.list_snapshots(number)["snapshots"], [])
+        self.assertIsNone(self.client.tags.delete("some"))
