@@ -1,11 +1,14 @@
-//! Images, and in which regions they are.
+//! Images; in which regions they are is in [`copies`].
+
+mod copies;
 
 use std::collections::HashMap;
 
-use abbild_api::{RegionCopyStatus, Stage};
+use abbild_api::Stage;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, word};
+pub use copies::*;
 
 /// The columns of an [`ImageRow`]: all but `report`, which may have a hundred times the size of the
 /// others.
@@ -45,25 +48,6 @@ impl ImageRow {
     /// Where the import stands.
     pub fn stage(&self) -> Result<Stage> {
         from_word(&self.stage)
-    }
-}
-
-/// An image in one region.
-#[derive(Debug, Clone, FromRow)]
-pub struct ImageRegionRow {
-    /// The image.
-    pub image_id: i64,
-    /// The region.
-    pub region: String,
-    status: String,
-    /// Why it failed.
-    pub reason: Option<String>,
-}
-
-impl ImageRegionRow {
-    /// State there.
-    pub fn status(&self) -> Result<RegionCopyStatus> {
-        from_word(&self.status)
     }
 }
 
@@ -227,14 +211,6 @@ pub async fn snapshots_of_many(db: &Pool, droplets: &[i64]) -> Result<HashMap<i6
         found.entry(droplet).or_default().push(image);
     }
     Ok(found)
-}
-
-/// The regions that were asked for, in that order.
-pub async fn regions(db: &Pool, id: i64) -> Result<Vec<ImageRegionRow>> {
-    sqlx::query_as("SELECT * FROM image_regions WHERE image_id = $1 ORDER BY position, region")
-        .bind(id)
-        .fetch_all(db)
-        .await
 }
 
 /// A new image.
@@ -457,59 +433,6 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// The state of an image in one region.
-pub async fn region(tx: &mut Tx, id: i64, region: &str) -> Result<Option<ImageRegionRow>> {
-    sqlx::query_as("SELECT * FROM image_regions WHERE image_id = $1 AND region = $2")
-        .bind(id)
-        .bind(region)
-        .fetch_optional(&mut **tx)
-        .await
-}
-
-/// Sets the state of an image in one region, adding the region if need be.
-pub async fn set_region(
-    tx: &mut Tx,
-    id: i64,
-    region: &str,
-    status: RegionCopyStatus,
-    reason: Option<&str>,
-) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO image_regions (image_id, region, status, reason, position) \
-         VALUES ($1, $2, $3, $4, \
-         (SELECT COALESCE(MAX(position), 0) + 1 FROM image_regions WHERE image_id = $1)) \
-         ON CONFLICT (image_id, region) DO UPDATE SET status = excluded.status, \
-         reason = excluded.reason",
-    )
-    .bind(id)
-    .bind(region)
-    .bind(word(status))
-    .bind(reason)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// The regions of each of these images, in the order in which they were asked for.
-pub async fn regions_of_many(db: &Pool, ids: &[i64]) -> Result<HashMap<i64, Vec<ImageRegionRow>>> {
-    let mut found: HashMap<i64, Vec<ImageRegionRow>> = HashMap::new();
-    if ids.is_empty() {
-        return Ok(found);
-    }
-    let text = format!(
-        "SELECT * FROM image_regions WHERE image_id IN ({}) ORDER BY position, region",
-        placeholders(1, ids.len())
-    );
-    let mut query = sqlx::query_as::<_, ImageRegionRow>(AssertSqlSafe(text));
-    for id in ids {
-        query = query.bind(id);
-    }
-    for row in query.fetch_all(db).await? {
-        found.entry(row.image_id).or_default().push(row);
-    }
-    Ok(found)
-}
-
 /// These images, deleted ones included, by id.
 pub async fn find_many(db: &Pool, account: i64, ids: &[i64]) -> Result<HashMap<i64, ImageRow>> {
     if ids.is_empty() {
@@ -526,45 +449,6 @@ pub async fn find_many(db: &Pool, account: i64, ids: &[i64]) -> Result<HashMap<i
     }
     let rows = query.fetch_all(db).await?;
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
-}
-
-/// The regions of an image, with the write lock held.
-pub async fn regions_of(tx: &mut Tx, id: i64) -> Result<Vec<ImageRegionRow>> {
-    sqlx::query_as("SELECT * FROM image_regions WHERE image_id = $1")
-        .bind(id)
-        .fetch_all(&mut **tx)
-        .await
-}
-
-/// Moves an image that is in a region, or on the way there, to another state. Returns false when
-/// the region was removed.
-pub async fn move_region(
-    tx: &mut Tx,
-    id: i64,
-    region: &str,
-    status: RegionCopyStatus,
-    reason: Option<&str>,
-) -> Result<bool> {
-    let done = sqlx::query(
-        "UPDATE image_regions SET status = $1, reason = $2 WHERE image_id = $3 AND region = $4",
-    )
-    .bind(word(status))
-    .bind(reason)
-    .bind(id)
-    .bind(region)
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Takes an image out of a region; the file there is swept.
-pub async fn remove_region(tx: &mut Tx, id: i64, region: &str) -> Result<()> {
-    sqlx::query("DELETE FROM image_regions WHERE image_id = $1 AND region = $2")
-        .bind(id)
-        .bind(region)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
 }
 
 /// Whether anything in `region` still needs the canonical image `digest`: an image that is, or is

@@ -16,6 +16,7 @@ mod extract;
 mod health;
 mod idempotency;
 mod image;
+mod image_create;
 mod image_region;
 mod image_source;
 mod image_view;
@@ -121,7 +122,7 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(events::follow))
         .routes(routes!(action::list))
         .routes(routes!(action::show))
-        .routes(routes!(image::list, image::create))
+        .routes(routes!(image::list, image_create::create))
         .routes(routes!(image::show, image::update, image::delete))
         .routes(routes!(image::report))
         .routes(routes!(export::export))

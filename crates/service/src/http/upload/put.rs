@@ -16,7 +16,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::super::image::Wanted;
+use super::super::image_create::Wanted;
 use super::super::image_source::Source;
 use super::super::openapi::Binary;
 use super::super::{ApiError, ApiResult, Language, checked_name, image_view};

@@ -1,0 +1,170 @@
+//! The arguments of `abbild image`.
+
+use std::path::PathBuf;
+
+use abbild_convert::Target;
+use clap::{Args, Subcommand};
+
+use super::target_parser;
+
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Upload an image file; run again after an interruption, it continues
+    Upload(UploadArgs),
+    /// Have the service fetch an image from a URL
+    Import(ImportArgs),
+    /// List images
+    List,
+    /// Show one image
+    Show(ImageRef),
+    /// Copy an image to a further region
+    AddRegion(AddRegionArgs),
+    /// Take an image out of a region
+    RemoveRegion(RemoveRegionArgs),
+    /// Print the service's report on an image
+    Report(ImageRef),
+    /// Delete an image everywhere
+    Delete(ImageRef),
+    /// Download an image into a file, in any of the five formats
+    Export(ExportArgs),
+    /// Follow an import to its end, or all images as they change
+    Watch(WatchArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without -O the format is that of OUT's suffix: .img or .raw, .qcow2, .vhdx, .vdi, \
+    .vmdk; with any other suffix it is qcow2. A qcow2 comes compressed, as the service keeps it, and \
+    its digest is verified.\n\n\
+    A download that breaks off goes on where it was, except of a compressed vmdk, which begins anew. \
+    OUT appears under its name when it is complete."
+)]
+pub struct ExportArgs {
+    /// Id or name of the image
+    pub image: String,
+    /// File to write
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
+    /// Format of OUT [default: by its suffix, else qcow2]
+    #[arg(short = 'O', long, value_name = "FORMAT", value_parser = target_parser())]
+    pub format: Option<Target>,
+    /// Compress: a vmdk as streamOptimized (a qcow2 is compressed anyway; the others cannot be)
+    #[arg(long)]
+    pub compress: bool,
+    /// Do not compress a qcow2
+    #[arg(long, conflicts_with = "compress")]
+    pub no_compress: bool,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "With an image the exit status is that of its import: 0 available everywhere, 1 \
+    failed. Without one, every change of every image is a line, with --json an object, until Ctrl-C."
+)]
+pub struct WatchArgs {
+    /// Id or name of the image
+    pub image: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ImageRef {
+    /// Id or name
+    pub image: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A plain image is checked here first, which takes milliseconds, and is not \
+    sent if it would be refused. A compressed image is checked by the service unless --check asks \
+    to unpack it here as well. Content that the account has already is not sent at all, and a plain \
+    image whose content is much smaller than its file goes as a compact qcow2."
+)]
+pub struct UploadArgs {
+    /// Image file: raw, qcow2, VHDX, VDI or VMDK, plain, in a tar archive or OVA, or compressed
+    /// with gzip, bzip2, xz or zstd
+    pub image: PathBuf,
+    /// Name of the new image
+    #[arg(long)]
+    pub name: String,
+    /// Region in which it shall be available; may be repeated
+    #[arg(long = "region", value_name = "SLUG", required = true)]
+    pub regions: Vec<String>,
+    /// Free text
+    #[arg(long, default_value = "")]
+    pub description: String,
+    /// Tag; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Check a compressed image here too, before sending it
+    #[arg(long, conflicts_with = "no_check")]
+    pub check: bool,
+    /// Send without checking here; the service checks all the same
+    #[arg(long)]
+    pub no_check: bool,
+    /// Send the file as it is, even if its content could be sent in fewer bytes
+    #[arg(long)]
+    pub as_is: bool,
+    /// Send the content as a compact qcow2, also where that seems not to be faster: to a service on
+    /// this machine, say, that is really at the other end of a tunnel
+    #[arg(long, conflicts_with = "as_is")]
+    pub compact: bool,
+    /// Return after the last byte instead of waiting for the import
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The service fetches the file by itself: http or https, through redirections, also \
+    from presigned URLs, and goes on where it was after interruptions. What the file is, is told by \
+    its content. URLs with a user name or password are refused, and so are hosts that are not on \
+    the public internet, unless the operator has opened them."
+)]
+pub struct ImportArgs {
+    /// Where the image lies
+    pub url: String,
+    /// Name of the new image
+    #[arg(long)]
+    pub name: String,
+    /// Region in which it shall be available; may be repeated
+    #[arg(long = "region", value_name = "SLUG", required = true)]
+    pub regions: Vec<String>,
+    /// Digest of the file at the URL: sha256:HEX, sha384:HEX or sha512:HEX
+    #[arg(long, value_name = "ALGORITHM:HEX")]
+    pub checksum: Option<String>,
+    /// Free text
+    #[arg(long, default_value = "")]
+    pub description: String,
+    /// Tag; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Return at once instead of waiting for the import
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AddRegionArgs {
+    /// Id or name of the image
+    pub image: String,
+    /// Slug of the region
+    pub region: String,
+    /// Return at once instead of waiting for the copy
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Refused while machines there use the image, and for the last region: delete the \
+    image instead."
+)]
+pub struct RemoveRegionArgs {
+    /// Id or name of the image
+    pub image: String,
+    /// Slug of the region
+    pub region: String,
+}
