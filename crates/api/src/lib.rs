@@ -11,6 +11,7 @@
 
 mod action;
 mod audit;
+mod console;
 mod droplet;
 mod droplet_action;
 mod error;
@@ -30,6 +31,9 @@ mod user;
 
 pub use action::{Action, ActionExtra, ActionList, ActionOne, ActionStatus, ActionsOfMany};
 pub use audit::{AuditActor, AuditEntry, AuditList};
+pub use console::{
+    ConsoleKeys, ConsoleKind, ConsoleNotice, ConsoleTicket, ConsoleTicketOne, CreateConsoleTicket,
+};
 pub use droplet::{
     CreateDroplet, CreateDropletAnswer, CreateLinks, CreatedAction, Droplet, DropletExtra,
     DropletList, DropletOne, DropletRescue, DropletStatus, Kernel, NetworkV4, NetworkV6, Networks,

@@ -406,7 +406,8 @@ pub struct VmSshArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Ctrl-] detaches. When standard input is not a terminal it is sent to the \
+    after_help = "Ctrl-] detaches. Several may be attached: all see everything, and \
+    whoever attached last has the keyboard. When standard input is not a terminal it is sent to the \
     machine, and the command ends once nothing has come back for --linger seconds."
 )]
 pub struct VmConsoleArgs {
@@ -415,6 +416,18 @@ pub struct VmConsoleArgs {
     /// Print everything the console has shown so far, and do not attach
     #[arg(long)]
     pub log: bool,
+    /// Only look, and leave the keyboard to whoever has it
+    #[arg(long, conflicts_with = "log")]
+    pub watch: bool,
+    /// Offer the screen to a viewer of VNC, on a port of this machine's loopback address
+    #[arg(long, conflicts_with_all = ["log", "watch"])]
+    pub vnc: bool,
+    /// The port for --vnc [default: a free one]
+    #[arg(long, requires = "vnc", default_value = "0", hide_default_value = true)]
+    pub port: u16,
+    /// Press keys together, and do not attach: ctrl-alt-delete, alt-sysrq-b
+    #[arg(long, value_name = "KEYS", conflicts_with_all = ["log", "watch", "vnc"])]
+    pub send: Option<String>,
     /// With input that is not a terminal: seconds of silence after which to end
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = parse_seconds)]
     pub linger: Duration,

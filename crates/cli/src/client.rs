@@ -138,7 +138,7 @@ impl Error {
 }
 
 /// A service, with a token for it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Client {
     agent: Agent,
     url: String,

@@ -10,6 +10,7 @@
 mod audit;
 mod auth;
 pub mod config;
+mod console;
 mod db;
 mod drain;
 mod fetch;
@@ -67,6 +68,8 @@ pub struct Service {
     changes: http::Changes,
     /// One permit for each image that is compressed while it is sent.
     exports: Arc<Semaphore>,
+    /// Who watches which serial console.
+    consoles: console::Consoles,
     recent: auth::Recent,
     oidc: Option<auth::oidc::Oidc>,
     /// Names the data directory of this process, and the machines on it, over restarts.

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::audit::Origin;
 use crate::config::{Config, RegionConfig};
+use crate::console::Consoles;
 use crate::db::token::NewToken;
 use crate::db::{self, Backend, Db, account, action};
 use crate::drain::{Drain, Phase};
@@ -192,6 +193,7 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         limiter: http::Limiter::new(&config.limits),
         changes: http::Changes::default(),
         exports: Arc::new(Semaphore::new(http::EXPORTS)),
+        consoles: Consoles::default(),
         recent: auth::Recent::default(),
         oidc: auth::oidc::Oidc::new(&config.oidc)?,
         config,

@@ -14,6 +14,7 @@ pub mod action;
 pub mod audit;
 pub mod census;
 pub mod change;
+pub mod console;
 pub mod droplet;
 pub mod fetch;
 pub mod fsck;

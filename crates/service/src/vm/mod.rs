@@ -77,6 +77,19 @@ pub enum Rescue {
 /// By this serial number a rescue system knows the disk of the machine.
 pub const RESCUED_DISK: &str = "machine";
 
+/// The keys of a machine, by QEMU's names (`QKeyCode` in its QMP reference).
+#[rustfmt::skip]
+pub const KEYS: [&str; 82] = [
+    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m",
+    "n", "o", "p", "q", "r", "s", "t", "u", "v", "w", "x", "y", "z",
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9",
+    "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12",
+    "ctrl", "ctrl_r", "alt", "alt_r", "shift", "shift_r", "meta_l", "meta_r",
+    "delete", "insert", "home", "end", "pgup", "pgdn", "up", "down", "left", "right",
+    "ret", "esc", "tab", "spc", "backspace", "sysrq", "print", "pause", "scroll_lock", "caps_lock",
+    "minus", "equal", "comma", "dot", "slash", "semicolon",
+];
+
 /// What a machine is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VmStatus {
@@ -139,6 +152,9 @@ pub enum VmError {
     /// The machine is off, and what was asked needs it on.
     #[error("machine {0} is not running")]
     NotRunning(VmId),
+    /// It was started by a version that gave machines no screen.
+    #[error("machine {0} was started without a screen\nswitch it off and on")]
+    NoScreen(VmId),
 }
 
 /// A hypervisor of one region.
@@ -180,6 +196,16 @@ pub trait Hypervisor: Send + Sync {
 
     /// A byte stream to the serial console, from now on. One at a time.
     fn console(&self, id: VmId) -> impl Future<Output = Result<UnixStream, VmError>> + Send;
+
+    /// A byte stream to the screen, in the protocol of VNC. Several at a time.
+    fn screen(&self, id: VmId) -> impl Future<Output = Result<UnixStream, VmError>> + Send;
+
+    /// Presses keys together, by names of [`KEYS`], and lets them go.
+    fn press_keys(
+        &self,
+        id: VmId,
+        keys: &[String],
+    ) -> impl Future<Output = Result<(), VmError>> + Send;
 
     /// The last `max_bytes` of what the serial console printed so far.
     fn console_log(

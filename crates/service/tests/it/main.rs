@@ -7,6 +7,7 @@ mod admin_regions;
 mod api;
 mod backup;
 mod conditional;
+mod consoles;
 mod conventions;
 mod droplet_actions;
 mod droplets;

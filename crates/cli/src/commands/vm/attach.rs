@@ -5,9 +5,10 @@
 
 use std::io::{self, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use abbild_api::ConsoleNotice;
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tungstenite::client::IntoClientRequest as _;
@@ -18,6 +19,10 @@ use tungstenite::{Connector, Error as WsError, Message, WebSocket, client_tls_wi
 
 use crate::client::{self, Client, refusal};
 use crate::interrupt::Interrupt;
+use crate::print::clean;
+
+/// A connection to the service, with or without TLS.
+pub type Socket = WebSocket<MaybeTlsStream<TcpStream>>;
 
 /// Ctrl-], as in telnet.
 const DETACH: u8 = 0x1d;
@@ -26,13 +31,15 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// A console that is connected.
 pub struct Attached {
-    socket: WebSocket<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
     /// With input that is not a terminal: how long silence may last after its end.
     linger: Option<Duration>,
     input_open: bool,
     /// The socket has not taken everything yet.
     pending: bool,
     heard: Instant,
+    /// What is typed reaches the machine.
+    keyboard: bool,
 }
 
 /// Why the connection ended.
@@ -54,32 +61,14 @@ impl Attached {
     /// # Errors
     /// If that fails or the service refuses.
     pub fn connect(client: &Client, path: &str, linger: Option<Duration>) -> anyhow::Result<Self> {
-        // http becomes ws and https becomes wss.
-        let url = format!("{}{path}", client.url()).replacen("http", "ws", 1);
-        let mut request = url.into_client_request()?;
-        let token = HeaderValue::from_str(client.authorization().unwrap_or_default())?;
-        request.headers_mut().insert("authorization", token);
-        let stream = dial(client.url())?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(CONNECT))?;
-        let connector = client.trust().for_sockets()?.map(Connector::Rustls);
-        let socket = match client_tls_with_config(request, stream, None, connector) {
-            Ok((socket, _)) => socket,
-            Err(HandshakeError::Failure(WsError::Http(answer))) => {
-                let body = answer.body().as_deref().unwrap_or_default();
-                return Err(refusal(answer.status(), answer.headers(), body).into());
-            }
-            Err(error) => return Err(error).context("connecting to the console"),
-        };
-        let tcp = tcp(&socket)?;
-        tcp.set_read_timeout(None)?;
-        tcp.set_nonblocking(true)?;
+        let socket = dial_socket(client, path)?;
         Ok(Self {
             socket,
             linger,
             input_open: true,
             pending: false,
             heard: Instant::now(),
+            keyboard: false,
         })
     }
 
@@ -113,7 +102,10 @@ impl Attached {
         let end = loop {
             let bytes = match self.socket.read() {
                 Ok(Message::Binary(bytes)) => bytes,
-                Ok(Message::Text(text)) => text.into(),
+                Ok(Message::Text(text)) => {
+                    self.tell(&text);
+                    continue;
+                }
                 Ok(Message::Close(_)) => break Some(End::Closed),
                 Ok(_) => continue,
                 Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => break Some(End::Closed),
@@ -127,29 +119,44 @@ impl Attached {
         Ok(end)
     }
 
+    /// Says what the service said beside the console's bytes.
+    fn tell(&mut self, text: &str) {
+        let Ok(notice) = serde_json::from_str::<ConsoleNotice>(text) else {
+            return;
+        };
+        match notice {
+            ConsoleNotice::Keyboard { yours: true, .. } => self.keyboard = true,
+            ConsoleNotice::Keyboard { holder, .. } => {
+                // In raw mode a line does not begin at its beginning.
+                let had = std::mem::replace(&mut self.keyboard, false);
+                if had {
+                    eprint!("\r\n[{} has the keyboard now]\r\n", clean(&holder));
+                }
+            }
+            ConsoleNotice::Lost { pieces } => {
+                eprint!("\r\n[{pieces} pieces of output were left out]\r\n");
+            }
+            ConsoleNotice::Unread { bytes } => {
+                eprint!("\r\n[the machine takes no input; {bytes} bytes were left out]\r\n");
+            }
+        }
+    }
+
     /// Waits for any side, at most a second; whether there is input.
     fn wait(&self) -> anyhow::Result<bool> {
-        let stdin = io::stdin();
-        let tcp = tcp(&self.socket)?;
-        let mut wanted = PollFlags::IN;
-        wanted.set(PollFlags::OUT, self.pending);
-        let mut fds = vec![PollFd::new(tcp, wanted)];
-        let listen = self.input_open && !self.pending;
-        let stdin = stdin.as_fd();
-        if listen {
-            fds.push(PollFd::new(&stdin, PollFlags::IN));
-        }
         // A signal between the question whether there was one and this call is seen a second late.
         let mut timeout = Duration::from_secs(1);
         if let (false, Some(linger)) = (self.input_open, self.linger) {
             timeout = timeout.min(linger.saturating_sub(self.heard.elapsed()));
         }
-        let timeout = Timespec::try_from(timeout)?;
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()))
+        let listen = self.input_open && !self.pending;
+        wait(
+            &self.socket,
+            io::stdin().as_fd(),
+            listen,
+            self.pending,
+            timeout,
+        )
     }
 
     /// Sends what was typed.
@@ -189,7 +196,35 @@ impl Attached {
     }
 }
 
-fn tcp(socket: &WebSocket<MaybeTlsStream<TcpStream>>) -> io::Result<&TcpStream> {
+/// The WebSocket at `path` of the service, which does not block.
+///
+/// # Errors
+/// If connecting fails or the service refuses.
+pub fn dial_socket(client: &Client, path: &str) -> anyhow::Result<Socket> {
+    // http becomes ws and https becomes wss.
+    let url = format!("{}{path}", client.url()).replacen("http", "ws", 1);
+    let mut request = url.into_client_request()?;
+    let token = HeaderValue::from_str(client.authorization().unwrap_or_default())?;
+    request.headers_mut().insert("authorization", token);
+    let stream = dial(client.url())?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(CONNECT))?;
+    let connector = client.trust().for_sockets()?.map(Connector::Rustls);
+    let socket = match client_tls_with_config(request, stream, None, connector) {
+        Ok((socket, _)) => socket,
+        Err(HandshakeError::Failure(WsError::Http(answer))) => {
+            let body = answer.body().as_deref().unwrap_or_default();
+            return Err(refusal(answer.status(), answer.headers(), body).into());
+        }
+        Err(error) => return Err(error).context("connecting to the console"),
+    };
+    let tcp = tcp(&socket)?;
+    tcp.set_read_timeout(None)?;
+    tcp.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn tcp(socket: &Socket) -> io::Result<&TcpStream> {
     match socket.get_ref() {
         MaybeTlsStream::Plain(stream) => Ok(stream),
         MaybeTlsStream::Rustls(stream) => Ok(&stream.sock),
@@ -197,8 +232,30 @@ fn tcp(socket: &WebSocket<MaybeTlsStream<TcpStream>>) -> io::Result<&TcpStream> 
     }
 }
 
+/// Waits until the service has sent something, or can take something if that is `pending`, or there is
+/// `input` to which one should `listen`; whether there is.
+pub fn wait(
+    socket: &Socket,
+    input: BorrowedFd<'_>,
+    listen: bool,
+    pending: bool,
+    timeout: Duration,
+) -> anyhow::Result<bool> {
+    let mut wanted = PollFlags::IN;
+    wanted.set(PollFlags::OUT, pending);
+    let mut fds = vec![PollFd::new(tcp(socket)?, wanted)];
+    if listen {
+        fds.push(PollFd::new(&input, PollFlags::IN));
+    }
+    match poll(&mut fds, Some(&Timespec::try_from(timeout)?)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(fds.get(1).is_some_and(|fd| !fd.revents().is_empty()))
+}
+
 /// Whether there is more to write.
-fn would_block(result: Result<(), WsError>) -> anyhow::Result<bool> {
+pub fn would_block(result: Result<(), WsError>) -> anyhow::Result<bool> {
     match result {
         Ok(()) => Ok(false),
         Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),

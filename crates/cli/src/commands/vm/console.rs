@@ -13,6 +13,7 @@ use crate::session::Session;
 use crate::terminal;
 
 use super::attach::{Attached, End};
+use super::screen;
 
 /// Bytes of the log that are shown before attaching: about a screen.
 const TAIL: u64 = 4096;
@@ -24,6 +25,12 @@ const TAIL: u64 = 4096;
 pub fn run(session: &Session, args: &VmConsoleArgs) -> anyhow::Result<ExitCode> {
     let client = session.client()?;
     let vm = names::vm(&client, &args.vm)?;
+    if let Some(keys) = &args.send {
+        return screen::press(&client, &vm, keys);
+    }
+    if args.vnc {
+        return screen::serve(&client, &vm, args.port);
+    }
     let name = clean(&vm.name);
     let console = vm
         .extra
@@ -42,7 +49,8 @@ pub fn run(session: &Session, args: &VmConsoleArgs) -> anyhow::Result<ExitCode> 
     let terminal = io::stdin().is_terminal();
     // Attached first, so that nothing falls between the log and what follows it.
     let linger = (!terminal).then_some(args.linger);
-    let mut attached = Attached::connect(&client, &console.path, linger)?;
+    let mode = if args.watch { "?mode=watch" } else { "" };
+    let mut attached = Attached::connect(&client, &format!("{}{mode}", console.path), linger)?;
     if terminal {
         eprintln!("attached to the console of {name}; Ctrl-] detaches, Enter may bring a prompt");
     }

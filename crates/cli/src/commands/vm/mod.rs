@@ -8,6 +8,7 @@ mod delete;
 mod known_hosts;
 mod list;
 mod rescue;
+mod screen;
 mod show;
 mod ssh;
 

@@ -213,7 +213,8 @@ impl CommandLine {
         self.add("-serial", "chardev:serial");
         self.add("-device", "VGA,addr=2");
         self.add("-display", "none");
-        self.add("-vnc", format!("unix:{}", files::VNC_SOCKET));
+        // No viewer can send the others away.
+        self.add("-vnc", format!("unix:{},share=ignore", files::VNC_SOCKET));
         let socket = files::QMP_SOCKET;
         self.add(
             "-chardev",
@@ -330,7 +331,7 @@ mod tests {
             "hostfwd=tcp:127.1.2.3:22-:22 ",
             "mac=52:54:00:00:00:2a,",
             "spawn=deny",
-            "-vnc unix:vnc.sock ",
+            "-vnc unix:vnc.sock,share=ignore ",
             "-accel tcg,thread=multi",
         ] {
             assert!(line.contains(expected), "{expected} in {line}");

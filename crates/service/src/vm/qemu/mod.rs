@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::accel::Accelerator;
 pub use self::equipment::{Equipment, RescueSystem, Uefi};
-use self::files::{MachineDir, SERIAL_SOCKET, doing};
+use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
 use self::qmp::Qmp;
 
 use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
@@ -39,8 +39,9 @@ use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
 /// How long a machine that is polled may take to say what it does. One that does not answer is
 /// busy, not off.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long QEMU may take to notice that a console came or went.
-const CONSOLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long QEMU may take to notice that a console came or went: at once, but for a host that has more
+/// to do than it can.
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the operator can choose.
@@ -234,6 +235,34 @@ impl Hypervisor for Qemu {
         Ok(console)
     }
 
+    async fn screen(&self, id: VmId) -> Result<UnixStream, VmError> {
+        let (machine, _guard) = self.existing(id).await?;
+        if !machine.is_alive()? {
+            return Err(VmError::NotRunning(id));
+        }
+        match machine.connect(VNC_SOCKET).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(VmError::NoScreen(id))
+            }
+            connected => connected.map_err(doing("connecting to the screen")),
+        }
+    }
+
+    async fn press_keys(&self, id: VmId, keys: &[String]) -> Result<(), VmError> {
+        let (machine, _guard) = self.existing(id).await?;
+        if !machine.is_alive()? {
+            return Err(VmError::NotRunning(id));
+        }
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| serde_json::json!({ "type": "qcode", "data": key }))
+            .collect();
+        let mut qmp = process::monitor(&machine).await?;
+        let keys = serde_json::json!({ "keys": keys });
+        qmp.execute_with("send-key", keys).await?;
+        Ok(())
+    }
+
     async fn console_log(&self, id: VmId, max_bytes: u64) -> Result<Vec<u8>, VmError> {
         let machine = MachineDir::new(&self.machines, id);
         if !machine.exists() {
@@ -281,12 +310,7 @@ fn status_of(state: &str) -> VmStatus {
 /// Waits until the serial console has a client, or has none. QEMU marks the latter in the name of
 /// the character device.
 async fn console_becomes(qmp: &mut Qmp, connected: bool) -> Result<bool, VmError> {
-    let deadline = Instant::now()
-        + if connected {
-            CONSOLE_TIMEOUT
-        } else {
-            CONSOLE_TIMEOUT / 8
-        };
+    let deadline = Instant::now() + CONSOLE_TIMEOUT;
     loop {
         let devices = qmp.execute("query-chardev").await?;
         let mut devices = devices.as_array().into_iter().flatten();
