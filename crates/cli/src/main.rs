@@ -59,6 +59,7 @@ fn run(session: &Session, command: &Command) -> anyhow::Result<ExitCode> {
         Command::Vm(command) => commands::vm::run(session, command),
         Command::Serve(args) => commands::serve::run(args),
         Command::Config(command) => commands::config::run(session, command),
+        Command::Doctor(args) => commands::doctor::run(session, args),
         Command::Admin(command) => commands::admin::run(session, command),
     }
 }

@@ -12,6 +12,7 @@ mod auth;
 pub mod config;
 mod console;
 mod db;
+pub mod doctor;
 mod drain;
 mod fetch;
 mod http;

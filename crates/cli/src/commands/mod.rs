@@ -5,6 +5,7 @@ pub mod admin;
 pub mod check;
 pub mod config;
 pub mod convert;
+pub mod doctor;
 pub mod image;
 pub mod key;
 pub mod login;

@@ -194,3 +194,40 @@ fn the_example_and_the_unit_are_valid() {
     home.run(&["config", "check", example.to_str().unwrap()])
         .expect(0);
 }
+
+#[test]
+fn the_doctor_says_what_a_host_lacks_and_what_to_do() {
+    let home = Home::new();
+    let data = home.0.path().join("data");
+    let doctor = |qemu: &str, options: &[&str]| {
+        let data = data.to_str().unwrap();
+        let variables = [
+            ("ABBILD__VM__QEMU", qemu),
+            ("ABBILD__VM__KVM", "false"),
+            ("ABBILD__VM__RESCUE", "/nowhere"),
+            // However little room the tests have.
+            ("ABBILD__LIMITS__STAGING_RESERVE", "0"),
+        ];
+        let mut command = home.abbild(&["doctor", "--data", data]);
+        Ran::new(command.args(options).envs(variables).output().unwrap())
+    };
+    let lacking = doctor("qemu-system-pdp11", &["--json"]).expect(1);
+    let report = lacking.json();
+    let findings = report["findings"].as_array().unwrap();
+    let of = |id: &str| findings.iter().find(|finding| finding["id"] == id).unwrap();
+    assert_eq!(of("qemu")["outcome"], "failure");
+    let remedy = of("qemu")["remedy"].as_str().unwrap();
+    assert!(remedy.contains("apt install"), "{remedy}");
+    assert_eq!(of("rescue")["outcome"], "warning");
+    assert!(!data.exists(), "it only looks");
+
+    let service = Process::start(&home, &data, &[], &[]);
+    let beside = doctor("qemu-system-x86_64", &[]).expect(0);
+    assert!(
+        beside.out.contains("database: it answers, with schema"),
+        "{}",
+        beside.out
+    );
+    assert!(beside.out.contains("make rescue"), "{}", beside.out);
+    drop(service);
+}

@@ -331,6 +331,17 @@ async fn console_becomes(qmp: &mut Qmp, connected: bool) -> Result<bool, VmError
     }
 }
 
+/// How guests would be executed here; nothing is remembered, and nothing left.
+///
+/// # Errors
+/// QEMU is not installed, or there is no room for a trial.
+pub async fn acceleration(config: &QemuConfig) -> Result<Acceleration, VmError> {
+    let program = find_program(&config.program)?;
+    let scratch = tempfile::tempdir().map_err(doing("making room for the trial of KVM"))?;
+    let accelerator = Accelerator::new(program, scratch.path().into(), config.allow_kvm);
+    Ok(accelerator.get().await)
+}
+
 /// Whether QEMU runs on the directory of a machine, whoever started it.
 ///
 /// # Errors
@@ -348,7 +359,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The absolute path of QEMU, since it is started in another directory.
-fn find_program(name: &std::path::Path) -> Result<PathBuf, VmError> {
+pub(crate) fn find_program(name: &std::path::Path) -> Result<PathBuf, VmError> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = Vec::new();
     if name.components().count() == 1 {
