@@ -10,6 +10,7 @@ mod console;
 mod convert;
 mod images;
 mod process;
+mod screen;
 mod serve;
 mod service;
 mod stored;
