@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,24 @@ const REQUIREMENTS: [(&str, &str); 3] = [
 ];
 
 /// A service with a machine called `web`.
-fn machine(home: &Home) -> Process {
+struct Machine {
+    _service: Process,
+    vms: PathBuf,
+}
+
+impl Drop for Machine {
+    /// Machines outlive their service, also that of a failed test.
+    fn drop(&mut self) {
+        for vm in std::fs::read_dir(&self.vms).into_iter().flatten().flatten() {
+            let pid = std::fs::read_to_string(vm.path().join("qemu.pid")).unwrap_or_default();
+            if let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn machine(home: &Home) -> Machine {
     let process = Process::start(home, &home.0.path().join("data"), &[], &REQUIREMENTS);
     home.run(&["login", &process.url, "--token", &process.token])
         .expect(0);
@@ -36,28 +54,26 @@ fn machine(home: &Home) -> Process {
     let mut sent = process.open_request(&head, &disk);
     sent.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
+    wait_until(|| {
         let image = home.run(&["image", "show", "one", "--json"]).expect(0);
-        if image.json()["status"] == "available" {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{}", image.out);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        image.json()["status"] == "available"
+    });
     let data = home.0.path().join("user-data");
     std::fs::write(&data, "#cloud-config\n").unwrap();
     let mut create = vec!["vm", "create", "--image", "one", "--region", "hal1"];
     create.extend(["--size", "s-1vcpu-512mb-10gb", "--name", "web"]);
     create.extend(["--user-data", data.to_str().unwrap()]);
     home.run(&create).expect(0);
-    process
+    Machine {
+        _service: process,
+        vms: home.0.path().join("data/regions/hal1/vms"),
+    }
 }
 
 #[test]
 fn the_screen_is_offered_and_keys_are_pressed() {
     let home = Home::new();
-    let _service = machine(&home);
+    let machine = machine(&home);
 
     let mut offer = home
         .abbild(&["vm", "console", "web", "--vnc"])
@@ -102,17 +118,27 @@ fn the_screen_is_offered_and_keys_are_pressed() {
             .try_for_each(|line| tell.send(line))
     });
     // One that comes before the first is attached takes nothing from it.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let line = loop {
-        assert!(Instant::now() < deadline, "it was never told");
+    let mut line = String::new();
+    wait_until(|| {
         let second = ["vm", "console", "web", "--linger", "0.2"];
         home.run_with(&second, "").expect(0);
-        if let Ok(line) = told.recv_timeout(Duration::from_millis(200)) {
-            break line;
-        }
-    };
+        let heard = told.recv_timeout(Duration::from_millis(200));
+        heard.is_ok_and(|heard| {
+            line = heard;
+            true
+        })
+    });
     assert!(line.contains("has the keyboard now"), "{line}");
     drop(input);
     assert_eq!(first.wait().unwrap().code(), Some(0));
     home.run(&["vm", "delete", "web"]).expect(0);
+    wait_until(|| std::fs::read_dir(&machine.vms).unwrap().count() == 0);
+}
+
+fn wait_until(mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !happened() {
+        assert!(Instant::now() < deadline, "waited in vain");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
