@@ -1,5 +1,6 @@
 """What is done to a machine after its creation, with a guest that takes part."""
 
+import socket
 import unittest
 
 from abbild import ServiceTestCase, fixture
@@ -23,6 +24,12 @@ class Life(ServiceTestCase):
         self.assert_booted_from_config_drive("life", "life")
         first = self.boot("life")
         customer.ssh("life", "echo here > marker && sync")
+
+        # Whatever listens in the guest can be reached.
+        customer.run("vm", "forward", "life", "2022:22")
+        address = customer.json("vm", "show", "life")["networks"]["v4"][0]["ip_address"]
+        with socket.create_connection((address, 2022), timeout=60) as connection:
+            self.assertEqual(connection.recv(4), b"SSH-")
 
         # The guest shuts down when it is asked, and its disk is as it left it.
         customer.run("vm", "reboot", "life")

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Hardware, Id, IdOrName, Image, Links, Meta, Region, Size, null_as_default};
+use crate::{Forward, Hardware, Id, IdOrName, Image, Links, Meta, Region, Size, null_as_default};
 
 /// State of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,10 @@ pub struct DropletExtra {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required))]
     pub rescue: Option<DropletRescue>,
+    /// Ports of the public address that lead into the guest, beside `ssh_port`.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub forwards: Vec<Forward>,
     /// Why the machine is off, or why it could not be created.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub reason: Option<String>,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::IdOrName;
+use crate::{IdOrName, Protocol};
 
 /// An action with its parameters. `type` names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,25 @@ pub enum DropletAction {
     },
     /// *Ours.* Ends the rescue, and starts the machine from its own disk.
     Unrescue,
+    /// *Ours.* Has a port of its address lead into the guest, now and whenever it runs.
+    Forward {
+        /// Of the machine's address.
+        port: u16,
+        /// Of the guest; the same when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guest_port: Option<u16>,
+        /// TCP when absent.
+        #[serde(default)]
+        protocol: Protocol,
+    },
+    /// *Ours.* A port of its address leads into the guest no longer.
+    Unforward {
+        /// Of the machine's address.
+        port: u16,
+        /// TCP when absent.
+        #[serde(default)]
+        protocol: Protocol,
+    },
     /// Gives it another name. Its config drive has it from the next start on; a guest that has been
     /// set up by cloud-init keeps the host name that it has.
     Rename {
@@ -89,6 +108,8 @@ impl DropletAction {
             Self::Snapshot { .. } => "snapshot",
             Self::Rescue { .. } => "rescue",
             Self::Unrescue => "unrescue",
+            Self::Forward { .. } => "forward",
+            Self::Unforward { .. } => "unforward",
             Self::Rename { .. } => "rename",
         }
     }
@@ -116,6 +137,15 @@ mod tests {
             },
             DropletAction::Restore { image },
             DropletAction::Snapshot { name: None },
+            DropletAction::Forward {
+                port: 8080,
+                guest_port: Some(80),
+                protocol: Protocol::Tcp,
+            },
+            DropletAction::Unforward {
+                port: 53,
+                protocol: Protocol::Udp,
+            },
             DropletAction::Rename { name },
         ] {
             let json = serde_json::to_value(&action).unwrap();

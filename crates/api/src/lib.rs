@@ -15,6 +15,7 @@ mod console;
 mod droplet;
 mod droplet_action;
 mod error;
+mod forward;
 mod hardware;
 mod image;
 mod key;
@@ -41,6 +42,7 @@ pub use droplet::{
 };
 pub use droplet_action::DropletAction;
 pub use error::{ErrorBody, ErrorId};
+pub use forward::{Forward, Protocol};
 pub use hardware::{Chipset, Devices, Firmware, Hardware};
 pub use image::{
     CreateImage, Image, ImageAction, ImageExtra, ImageList, ImageOne, ImageStatus, RegionCopy,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use abbild_api::Protocol;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
@@ -192,7 +193,7 @@ fn ssh_port(address: Ipv4Addr) -> Finding {
             format!("machines have SSH on port 22, from {address} on"),
         ),
         Ok(port) => {
-            let reason = match network::check_port(last, 22) {
+            let reason = match network::check_port(last, 22, Protocol::Tcp) {
                 Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                     "this user may not bind ports below 1024"
                 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use abbild_api::{Forward, Protocol};
 use clap::{Args, Subcommand};
 
 use super::parse_seconds;
@@ -29,6 +30,8 @@ pub enum VmCommand {
     Reboot(VmActArgs),
     /// End a machine at once, and start it again
     PowerCycle(VmActArgs),
+    /// Have more ports of a machine's address lead into its guest
+    Forward(VmForwardArgs),
     /// Give a machine another name
     Rename(VmRenameArgs),
     /// Give a machine another size
@@ -152,6 +155,48 @@ pub struct VmRenameArgs {
 
 #[derive(Debug, Args)]
 #[command(
+    after_help = "Without ports, those that lead into the guest are listed. They stay until they are \
+    removed, also while the machine is off. Port 22 always leads into the guest; see `abbild vm show`."
+)]
+pub struct VmForwardArgs {
+    #[command(flatten)]
+    pub vm: VmRef,
+    /// A port of the machine's address, and the guest's if that is another: 8080:80, 443, 53/udp
+    #[arg(value_name = "PORT[:GUEST_PORT][/udp]")]
+    pub ports: Vec<Ports>,
+    /// Have them lead into the guest no longer
+    #[arg(long, requires = "ports")]
+    pub remove: bool,
+}
+
+/// A port that leads into a guest, as it is written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports(pub Forward);
+
+impl std::str::FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (ports, protocol) = match text.split_once('/') {
+            None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Protocol::Tcp),
+            Some((ports, "udp")) => (ports, Protocol::Udp),
+            Some((_, other)) => return Err(format!("`{other}` is neither tcp nor udp")),
+        };
+        let number = |text: &str| match text.parse::<u16>() {
+            Ok(port @ 1..) => Ok(port),
+            _ => Err(format!("`{text}` is no port: a number from 1 to 65535")),
+        };
+        let (port, guest_port) = ports.split_once(':').unwrap_or((ports, ports));
+        Ok(Self(Forward {
+            port: number(port)?,
+            guest_port: number(guest_port)?,
+            protocol,
+        }))
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
     after_help = "The machine must be off. Its disk keeps its size without --disk, and never shrinks. \
     The new size is there when it is started."
 )]
@@ -214,4 +259,32 @@ pub struct VmRescueArgs {
     /// Return at once instead of waiting until it runs
     #[arg(long)]
     pub no_wait: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_read_as_they_are_meant() {
+        let read = |text: &str| text.parse::<Ports>().map(|Ports(forward)| forward);
+        for (text, port, guest_port, protocol) in [
+            ("443", 443, 443, Protocol::Tcp),
+            ("8080:80", 8080, 80, Protocol::Tcp),
+            ("8080:80/tcp", 8080, 80, Protocol::Tcp),
+            ("53/udp", 53, 53, Protocol::Udp),
+        ] {
+            let wanted = Forward {
+                port,
+                guest_port,
+                protocol,
+            };
+            assert_eq!(read(text), Ok(wanted));
+        }
+        for wrong in [
+            "", "0", "65536", "80:", ":80", "80:80:80", "80/icmp", "-1", "http",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

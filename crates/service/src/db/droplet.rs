@@ -1,6 +1,6 @@
 //! Droplets: the machines that customers made.
 
-use abbild_api::{DropletStatus, Hardware};
+use abbild_api::{DropletStatus, Forward, Hardware};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -30,6 +30,7 @@ pub struct DropletRow {
     pub deleted_at: Option<i64>,
     pub disk_gb: Option<i64>,
     pub features: String,
+    forwards: String,
 }
 
 impl DropletRow {
@@ -41,6 +42,11 @@ impl DropletRow {
     /// What the machine is made of, once it has a disk.
     pub fn hardware(&self) -> Result<Option<Hardware>> {
         self.hardware.as_deref().map(from_json).transpose()
+    }
+
+    /// Ports of its address that lead into the guest.
+    pub fn forwards(&self) -> Result<Vec<Forward>> {
+        from_json(&self.forwards)
     }
 
     /// What it runs instead of its own system.
@@ -301,6 +307,16 @@ pub async fn set_next(tx: &mut Tx, id: i64, digest: &str) -> Result<()> {
 pub async fn set_rescue(tx: &mut Tx, id: i64, rescue: Option<&RescueRow>) -> Result<()> {
     sqlx::query("UPDATE droplets SET rescue = $1, next_digest = NULL WHERE id = $2")
         .bind(rescue.map(to_json))
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// These ports of a machine's address lead into the guest from now on, and no others.
+pub async fn set_forwards(tx: &mut Tx, id: i64, forwards: &[Forward]) -> Result<()> {
+    sqlx::query("UPDATE droplets SET forwards = $1 WHERE id = $2")
+        .bind(to_json(&forwards))
         .bind(id)
         .execute(&mut **tx)
         .await?;

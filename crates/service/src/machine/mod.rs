@@ -1,6 +1,7 @@
 //! Machines: between the rows that customers see and the hypervisor that runs them. [`create`],
 //! [`act`] and [`destroy`] are the jobs, [`watch`] sees what nobody asked for.
 
+mod forward;
 mod power;
 mod rebuild;
 mod rescue;
@@ -11,7 +12,7 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use abbild_api::{DropletAction, DropletStatus, Hardware};
+use abbild_api::{DropletAction, DropletStatus, Forward, Hardware};
 use abbild_guest::Report;
 use anyhow::{Context, bail};
 
@@ -127,6 +128,7 @@ async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
         user_data: row.user_data.clone().map(String::into_bytes),
         hardware: hardware(service, image.id).await?,
         rescue,
+        forwards: row.forwards()?,
         region: row.region.clone(),
     })
 }
@@ -152,6 +154,22 @@ pub async fn act(
             rescue::begin(service, action, &row, image.as_ref()).await
         }
         DropletAction::Unrescue => rescue::end(service, action, &row).await,
+        DropletAction::Forward {
+            port,
+            guest_port,
+            protocol,
+        } => {
+            let guest_port = guest_port.unwrap_or(port);
+            let wanted = Forward {
+                port,
+                guest_port,
+                protocol,
+            };
+            forward::add(service, action, &row, wanted).await
+        }
+        DropletAction::Unforward { port, protocol } => {
+            forward::remove(service, action, &row, port, protocol).await
+        }
         // These are done when they are asked for, or refused.
         DropletAction::PasswordReset
         | DropletAction::Resize { .. }

@@ -22,7 +22,7 @@ pub mod qemu;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use abbild_api::Hardware;
+use abbild_api::{Forward, Hardware, Protocol};
 use tokio::net::UnixStream;
 
 /// The permanent number of a machine: the droplet id.
@@ -55,6 +55,8 @@ pub struct VmSpec {
     pub hardware: Hardware,
     /// What it runs instead of its own system.
     pub rescue: Option<Rescue>,
+    /// Ports of `address` that lead into the guest, beside `ssh_port`.
+    pub forwards: Vec<Forward>,
     /// Slug of the region, told to the guest as its availability zone.
     pub region: String,
 }
@@ -133,10 +135,10 @@ pub enum VmError {
     /// There is no such machine.
     #[error("machine {0} does not exist on this host")]
     Absent(VmId),
-    /// Another program listens where the machine's port 22 should be reachable.
+    /// Another program listens where a port of the machine should be reachable.
     #[error(
-        "{address}:{port}, where the machine's SSH port should be reachable, cannot be used: \
-         {source}\nsee who listens there with `ss -tlnp`"
+        "port {port} of {address}, which should lead into the machine, cannot be used: {source}\nsee \
+         who listens there with `ss -tulnp`"
     )]
     Port {
         /// The address allotted to the machine.
@@ -213,6 +215,24 @@ pub trait Hypervisor: Send + Sync {
         id: VmId,
         max_bytes: u64,
     ) -> impl Future<Output = Result<Vec<u8>, VmError>> + Send;
+
+    /// Has a port of `address`, which is the machine's, lead into the guest from now on. After the next
+    /// start, what [`VmSpec::forwards`] says is so. A machine that is off is [`VmError::NotRunning`].
+    fn forward(
+        &self,
+        id: VmId,
+        address: Ipv4Addr,
+        forward: Forward,
+    ) -> impl Future<Output = Result<(), VmError>> + Send;
+
+    /// The opposite of [`Self::forward`].
+    fn unforward(
+        &self,
+        id: VmId,
+        address: Ipv4Addr,
+        port: u16,
+        protocol: Protocol,
+    ) -> impl Future<Output = Result<(), VmError>> + Send;
 
     /// A file with what the guest has changed of its image, as it is at one moment, to be read together
     /// with the image. A machine that runs goes on, and `progress` is told the bytes that are

@@ -10,7 +10,9 @@
 //! Services there must not rely on that address for their protection.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+
+use abbild_api::Protocol;
 
 /// Host ports for a machine's port 22, best first.
 pub const SSH_PORTS: [u16; 3] = [22, 2222, 22022];
@@ -28,7 +30,7 @@ pub fn pick_ssh_port(address: Ipv4Addr) -> io::Result<u16> {
 fn pick(address: Ipv4Addr, ports: &[u16]) -> io::Result<u16> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for &port in ports {
-        match check_port(address, port) {
+        match check_port(address, port, Protocol::Tcp) {
             Ok(()) => return Ok(port),
             Err(error) => last = error,
         }
@@ -41,8 +43,11 @@ fn pick(address: Ipv4Addr, ports: &[u16]) -> io::Result<u16> {
 /// # Errors
 ///
 /// The system's answer: in use, not permitted, not an address of this host.
-pub fn check_port(address: Ipv4Addr, port: u16) -> io::Result<()> {
-    TcpListener::bind((address, port)).map(drop)
+pub fn check_port(address: Ipv4Addr, port: u16, protocol: Protocol) -> io::Result<()> {
+    match protocol {
+        Protocol::Tcp => TcpListener::bind((address, port)).map(drop),
+        Protocol::Udp => UdpSocket::bind((address, port)).map(drop),
+    }
 }
 
 /// The hardware address of machine `id`: locally administered, and different for any two machines

@@ -17,6 +17,7 @@ mod exports;
 mod fetch;
 mod fetch_faults;
 mod fetch_web;
+mod forwards;
 mod fsck;
 mod gc;
 mod idempotency;

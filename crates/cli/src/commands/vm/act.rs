@@ -115,6 +115,16 @@ pub fn act(
     end(session, client, vm, action, begun, no_wait)
 }
 
+/// Does `action` to `vm`, and returns the machine as it is when that has ended.
+///
+/// # Errors
+/// As [`act`].
+pub fn finish(client: &Client, vm: &Droplet, action: &DropletAction) -> anyhow::Result<Droplet> {
+    let begun = begin(client, vm, action)?;
+    wait_for(client, vm, action, begun)?;
+    fetch(client, vm)
+}
+
 fn end(
     session: &Session,
     client: &Client,
@@ -176,6 +186,8 @@ fn words(action: &DropletAction) -> (&'static str, &'static str) {
         DropletAction::Rebuild { .. } => ("making a new disk", "the machine was not rebuilt"),
         DropletAction::Snapshot { .. } => ("making an image", "no image was made"),
         DropletAction::Rescue { .. } => ("starting the rescue", "the machine is not rescued"),
+        DropletAction::Forward { .. } => ("opening the port", "the port was not opened"),
+        DropletAction::Unforward { .. } => ("closing the port", "the port was not closed"),
         DropletAction::Unrescue => ("ending the rescue", "the rescue has not ended"),
         _ => ("changing", "the machine was not changed"),
     }

@@ -5,6 +5,7 @@ mod attach;
 mod console;
 mod create;
 mod delete;
+mod forward;
 mod known_hosts;
 mod list;
 mod rescue;
@@ -36,6 +37,7 @@ pub fn run(session: &Session, command: &VmCommand) -> anyhow::Result<ExitCode> {
         VmCommand::Shutdown(args) => act::run(session, args, &DropletAction::Shutdown),
         VmCommand::Reboot(args) => act::run(session, args, &DropletAction::Reboot),
         VmCommand::PowerCycle(args) => act::run(session, args, &DropletAction::PowerCycle),
+        VmCommand::Forward(args) => forward::run(session, args),
         VmCommand::Rename(args) => act::rename(session, args),
         VmCommand::Resize(args) => act::resize(session, args),
         VmCommand::Rebuild(args) => act::rebuild(session, args),

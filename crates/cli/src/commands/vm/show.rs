@@ -10,7 +10,7 @@ use crate::names;
 use crate::print::{clean, fields};
 use crate::session::Session;
 
-use super::{address, ssh_command, status};
+use super::{address, forward, ssh_command, status};
 
 /// Prints one machine.
 ///
@@ -52,6 +52,7 @@ pub fn write(out: &mut dyn Write, vm: &Droplet) -> io::Result<()> {
         Some(image) => format!("image {image} runs, with the machine's disk as a further one"),
         None => "the rescue system runs, with the machine's disk".to_owned(),
     });
+    let ports: Vec<String> = forward::forwards(vm).iter().map(forward::short).collect();
     let lines = [
         ("id", vm.id.to_string()),
         ("name", vm.name.clone()),
@@ -78,6 +79,7 @@ pub fn write(out: &mut dyn Write, vm: &Droplet) -> io::Result<()> {
                 .unwrap_or_default(),
         ),
         ("ssh", ssh_command(vm).unwrap_or_default()),
+        ("ports", ports.join(", ")),
     ];
     fields(out, &lines)?;
     let warnings = extra.map_or(&[][..], |extra| &extra.warnings);

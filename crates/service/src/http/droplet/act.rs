@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::{create, tagged};
+use super::{create, forward, tagged};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::action::ActionRow;
@@ -125,6 +125,12 @@ async fn begin(
             super::rescue::check_end(row)?;
             false
         }
+        DropletAction::Forward {
+            port,
+            guest_port,
+            protocol,
+        } => forward::begin(row, forward::wanted(*port, *guest_port, *protocol))?,
+        DropletAction::Unforward { port, protocol } => forward::check_end(row, *port, *protocol)?,
         DropletAction::Rename { name } => {
             create::check_name(name)?;
             droplet::set_name(tx, row.id, name).await?;

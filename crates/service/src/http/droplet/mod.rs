@@ -3,6 +3,7 @@
 
 pub mod act;
 pub mod create;
+mod forward;
 mod rescue;
 mod view;
 

@@ -155,6 +155,7 @@ async fn extra(
         acceleration_note: acceleration.and_then(|a| a.fallback_reason),
         hardware: row.hardware()?,
         rescue: row.rescue()?.map(rescue),
+        forwards: row.forwards()?,
         reason: row.reason.clone(),
         // An import with a failure is refused, but a snapshot may have one.
         warnings: summary.map_or_else(Vec::new, |summary| summary.findings(lang)),

@@ -8,11 +8,12 @@
 //! Nothing is left to QEMU's guessing: formats and backing files are stated node by node, so no
 //! byte that a guest or a customer wrote decides how a file is read.
 
-use abbild_api::{Chipset, Devices, Firmware, Hardware};
+use abbild_api::{Chipset, Devices, Firmware, Forward, Hardware, Protocol};
 use serde_json::json;
 
 use super::equipment::{Equipment, RESCUE_COMMAND_LINE, Uefi};
 use super::files::{self, Launch};
+use super::forward;
 use crate::vm::network::mac_address;
 use crate::vm::{RESCUED_DISK, Rescue, VmError, platform};
 
@@ -41,6 +42,9 @@ impl Processor {
 pub const BASE_NODE: &str = "base";
 /// The name by which QEMU knows the machine's disk.
 pub const DISK_NODE: &str = "disk";
+
+/// The name by which QEMU knows the machine's network.
+pub const NETWORK: &str = "net0";
 
 /// What no QEMU of ours may do, whatever its guest makes of it: start programs, change users,
 /// rearrange the scheduler, or use system calls from the last century. This also rules out
@@ -186,12 +190,17 @@ impl CommandLine {
     }
 
     fn network(&mut self, launch: &Launch, hardware: &Hardware) {
-        let (address, port) = (launch.address, launch.ssh_port);
+        let ssh = Forward {
+            port: launch.ssh_port,
+            guest_port: 22,
+            protocol: Protocol::Tcp,
+        };
         // IPv6 would be offered to the guest even where the host has none.
-        self.add(
-            "-netdev",
-            format!("user,id=net0,ipv6=off,hostfwd=tcp:{address}:{port}-:22"),
-        );
+        let mut network = format!("user,id={NETWORK},ipv6=off");
+        for forward in launch.forwards.iter().chain([&ssh]) {
+            network += &format!(",hostfwd={}", forward::rule(launch.address, forward));
+        }
+        self.add("-netdev", network);
         let card = match hardware.devices {
             Devices::Virtio => "virtio-net-pci",
             Devices::Emulated => "e1000",
@@ -200,7 +209,7 @@ impl CommandLine {
         // An empty ROM file saves loading the network boot code.
         self.add(
             "-device",
-            format!("{card},addr=5,netdev=net0,mac={mac},romfile="),
+            format!("{card},addr=5,netdev={NETWORK},mac={mac},romfile="),
         );
     }
 
@@ -301,6 +310,11 @@ mod tests {
             image: IMAGE.into(),
             address: "127.1.2.3".parse().unwrap(),
             ssh_port: 22,
+            forwards: vec![Forward {
+                port: 5353,
+                guest_port: 53,
+                protocol: Protocol::Udp,
+            }],
             hardware,
         }
     }
@@ -328,7 +342,7 @@ mod tests {
             "-machine q35,",
             "-smp 2 -m 1024M ",
             "virtio-blk-pci,",
-            "hostfwd=tcp:127.1.2.3:22-:22 ",
+            ",hostfwd=udp:127.1.2.3:5353-:53,hostfwd=tcp:127.1.2.3:22-:22 ",
             "mac=52:54:00:00:00:2a,",
             "spawn=deny",
             "-vnc unix:vnc.sock,share=ignore ",

@@ -28,7 +28,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use abbild_api::{Firmware, Hardware};
+use abbild_api::{Firmware, Forward, Hardware};
 use abbild_convert::{Backing, create_overlay};
 use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,9 @@ pub struct Launch {
     pub image: String,
     pub address: Ipv4Addr,
     pub ssh_port: u16,
+    /// Absent in the files of earlier versions.
+    #[serde(default)]
+    pub forwards: Vec<Forward>,
     /// Absent in the files of earlier versions.
     #[serde(default = "platform::before_choice")]
     pub hardware: Hardware,
@@ -170,6 +173,7 @@ impl MachineDir {
             image: image.clone(),
             address: spec.address,
             ssh_port: spec.ssh_port,
+            forwards: spec.forwards.clone(),
             hardware: spec.hardware.clone(),
         };
         DirBuilder::new()
@@ -196,6 +200,7 @@ impl MachineDir {
         launch.memory_mib = spec.memory_mib;
         launch.address = spec.address;
         launch.ssh_port = spec.ssh_port;
+        launch.forwards.clone_from(&spec.forwards);
         let text = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
         self.replace(LAUNCH, &text.map_err(doing("writing launch.json"))?)?;
         self.replace(CONFIG_DRIVE, &config_drive(spec, &launch.uuid)?)?;

@@ -11,6 +11,7 @@ mod accel;
 mod command;
 mod equipment;
 mod files;
+mod forward;
 mod process;
 mod qmp;
 mod snapshot;
@@ -20,11 +21,13 @@ mod trial;
 
 use std::collections::HashMap;
 use std::fs::DirBuilder;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use abbild_api::{Forward, Protocol};
 use tokio::net::UnixStream;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep, timeout};
@@ -269,6 +272,22 @@ impl Hypervisor for Qemu {
             return Err(VmError::Absent(id));
         }
         blocking(move || machine.console_log(max_bytes)).await
+    }
+
+    async fn forward(&self, id: VmId, address: Ipv4Addr, forward: Forward) -> Result<(), VmError> {
+        let (machine, _guard) = self.existing(id).await?;
+        forward::add(&machine, id, address, &forward).await
+    }
+
+    async fn unforward(
+        &self,
+        id: VmId,
+        address: Ipv4Addr,
+        port: u16,
+        protocol: Protocol,
+    ) -> Result<(), VmError> {
+        let (machine, _guard) = self.existing(id).await?;
+        forward::remove(&machine, id, address, port, protocol).await
     }
 
     async fn snapshot(

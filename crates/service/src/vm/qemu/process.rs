@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use abbild_api::Protocol;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use tokio::process::{Child, Command};
@@ -21,8 +22,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::command::{DISK_NODE, Processor, arguments};
 use super::equipment::Equipment;
 use super::files::{MachineDir, QMP_SOCKET, doing};
+use super::forward;
 use super::qmp::{self, Qmp};
-use crate::vm::network::check_port;
 use crate::vm::{VmError, VmSpec};
 
 /// From start to the first answer; 0.1 s is usual, and an overloaded host takes seconds.
@@ -60,11 +61,10 @@ pub async fn start(
         return resume(machine).await;
     };
     let launch = machine.refresh(spec, equipment)?;
-    check_port(launch.address, launch.ssh_port).map_err(|source| VmError::Port {
-        address: launch.address,
-        port: launch.ssh_port,
-        source,
-    })?;
+    forward::check(launch.address, launch.ssh_port, Protocol::Tcp)?;
+    for there in &launch.forwards {
+        forward::check(launch.address, there.port, there.protocol)?;
+    }
     let arguments = arguments(&launch, spec.rescue.as_ref(), processor, equipment)?;
     let mut child = spawn(program, machine, &arguments, lock)?;
     let started = timeout(START_TIMEOUT, async {

@@ -127,6 +127,7 @@ impl Host {
             user_data: Some(b"#cloud-config\n".to_vec()),
             hardware: platform::choose(None),
             rescue: None,
+            forwards: Vec::new(),
             region: "hal1".into(),
         }
     }

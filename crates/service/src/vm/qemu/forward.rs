@@ -1,0 +1,78 @@
+//! Ports of a machine's address that lead into its guest, changed while it runs.
+//!
+//! QEMU's user-mode network has no QMP commands for that, only those of its monitor for people, which
+//! say what is wrong in words and nothing if all is well.
+
+use std::net::Ipv4Addr;
+
+use abbild_api::{Forward, Protocol};
+use serde_json::json;
+
+use super::command::NETWORK;
+use super::files::MachineDir;
+use super::process;
+use crate::vm::network::check_port;
+use crate::vm::{VmError, VmId};
+
+/// A rule as QEMU writes it, also on its command line.
+pub fn rule(address: Ipv4Addr, forward: &Forward) -> String {
+    let (port, guest_port) = (forward.port, forward.guest_port);
+    format!(
+        "{}-:{guest_port}",
+        host_side(address, port, forward.protocol)
+    )
+}
+
+fn host_side(address: Ipv4Addr, port: u16, protocol: Protocol) -> String {
+    format!("{}:{address}:{port}", protocol.name())
+}
+
+/// Adds a rule, or puts it in the place of the one that has its port.
+pub async fn add(
+    machine: &MachineDir,
+    id: VmId,
+    address: Ipv4Addr,
+    forward: &Forward,
+) -> Result<(), VmError> {
+    let Forward { port, protocol, .. } = *forward;
+    remove(machine, id, address, port, protocol).await?;
+    check(address, port, protocol)?;
+    let rule = rule(address, forward);
+    let answer = say(machine, id, &format!("hostfwd_add {NETWORK} {rule}")).await?;
+    match answer.trim() {
+        "" => Ok(()),
+        problem => Err(VmError::Hypervisor(problem.to_owned())),
+    }
+}
+
+/// Removes a rule; one that is not there is removed already.
+pub async fn remove(
+    machine: &MachineDir,
+    id: VmId,
+    address: Ipv4Addr,
+    port: u16,
+    protocol: Protocol,
+) -> Result<(), VmError> {
+    let rule = host_side(address, port, protocol);
+    say(machine, id, &format!("hostfwd_remove {NETWORK} {rule}")).await?;
+    Ok(())
+}
+
+/// Whether the host lets us have a port now; QEMU itself does not say why it cannot.
+pub fn check(address: Ipv4Addr, port: u16, protocol: Protocol) -> Result<(), VmError> {
+    check_port(address, port, protocol).map_err(|source| VmError::Port {
+        address,
+        port,
+        source,
+    })
+}
+
+async fn say(machine: &MachineDir, id: VmId, line: &str) -> Result<String, VmError> {
+    if !machine.is_alive()? {
+        return Err(VmError::NotRunning(id));
+    }
+    let mut qmp = process::monitor(machine).await?;
+    let command = json!({ "command-line": line });
+    let answer = qmp.execute_with("human-monitor-command", command).await?;
+    Ok(answer.as_str().unwrap_or_default().to_owned())
+}
