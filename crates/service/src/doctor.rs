@@ -317,7 +317,11 @@ async fn database(config: &Config) -> Finding {
     let remedy = "see whether it runs, and whether `database` is right: `abbild config show`";
     match tokio::time::timeout(PATIENCE, asked).await {
         Err(_) => Finding::failure("database", "it does not answer", remedy),
-        Ok(Err(error)) => Finding::failure("database", format!("{error:#}"), remedy),
+        Ok(Err(error)) => {
+            // The driver's errors say what is below them, too.
+            let cause = error.root_cause();
+            Finding::failure("database", format!("it cannot be used: {cause}"), remedy)
+        }
         Ok(Ok(applied)) => match applied.last().copied().unwrap_or(0) {
             version if version > newest => Finding::failure(
                 "database",
