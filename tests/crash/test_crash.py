@@ -15,8 +15,9 @@ from pathlib import Path
 import checker
 import garage
 import source
-from abbild import BINARY, Service
+from abbild import BINARY, Service, qemu_processes, wait_for
 from customer import Customer
+from owner import Owner
 from proxy import Proxy
 from store import Buckets, Directories
 
@@ -81,7 +82,7 @@ class CrashTest(unittest.TestCase):
             self.addCleanup(self.buckets.stop)
         self.begin(self.database)
         self.random = random.Random(SEED)
-        Customer.digests = {}
+        Customer.digests, Owner.snapshots = {}, {}
 
     def begin(self, database):
         self.service = self.new_process(self.base, database)
@@ -94,15 +95,16 @@ class CrashTest(unittest.TestCase):
             top.append(f'shared = "{shared}"')
         regions = self.buckets.settings if database else ""
         settings = SETTINGS.format(database="\n".join(top), regions=regions)
-        service = Service(base, settings, **options)
+        # There is nobody in the guests who could answer.
+        service = Service(base, settings, vm="shutdown_grace_seconds = 1", **options)
         self.addCleanup(service.stop)
         return service
 
-    def start_customers(self):
+    def start_customers(self, kind=Customer):
         self.halt = threading.Event()
         url = source.serve()
         self.customers = [
-            Customer(self.services, SEED + number, self.halt, url) for number in range(CUSTOMERS)
+            kind(self.services, SEED + number, self.halt, url) for number in range(CUSTOMERS)
         ]
         for customer in self.customers:
             customer.start()
@@ -139,6 +141,25 @@ class CrashTest(unittest.TestCase):
             if any(customer.failure for customer in self.customers):
                 break
         self.finish()
+
+    def test_machines(self):
+        """What is done to machines, whose hypervisors live on, is ended by the next process."""
+        self.addCleanup(self.end_machines)
+        self.service.start()
+        self.start_customers(Owner)
+        for _ in range(FAULTS):
+            # Time for jobs to be in the middle.
+            time.sleep(1 + 2 * self.random.random())
+            self.service.kill()
+            self.service.start()
+        self.finish()
+        machines = self.service.data.glob("regions/*/vms/*")
+        self.assertEqual(list(machines), [], "files of machines are left")
+        wait_for("the last QEMU to end", lambda: not qemu_processes(self.base), 10)
+
+    def end_machines(self):
+        for process in qemu_processes(self.base):
+            os.kill(process, signal.SIGKILL)
 
     def test_full_disk(self):
         """Somebody else takes all the room, again and again."""

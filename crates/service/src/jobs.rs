@@ -54,6 +54,17 @@ impl JobContext {
             .store(progress.total.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// When the image or machine was deleted, or the service is being stopped.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match self.cancel.load(Ordering::Relaxed) {
+            true => bail!("the job was called off"),
+            false => Ok(()),
+        }
+    }
+
     /// A stage of an import begins, at zero; the one before is over.
     pub fn begin_stage(&self, stage: Stage) {
         self.end_stage(Some(StageClock::begin(db::word(stage))));

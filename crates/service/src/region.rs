@@ -89,7 +89,7 @@ pub async fn provide(
     digest: &str,
     job: &JobContext,
 ) -> anyhow::Result<()> {
-    removal::wait(&service.db, &target.slug, digest).await?;
+    removal::wait(&service.db, &target.slug, digest, job).await?;
     if target.store.contains(digest).await? {
         return Ok(());
     }

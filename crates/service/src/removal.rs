@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Service;
 use crate::db::{self, Db, image};
+use crate::jobs::JobContext;
 use crate::region::Region;
 use crate::store::{Store, Stored};
 
@@ -130,13 +131,16 @@ pub async fn remove(
     Ok(true)
 }
 
-/// Waits for a removal of `digest` that had begun before the image was needed.
+/// Waits for a removal of `digest` that had begun before the image was needed, which may take as long as
+/// the lease of a process that is gone.
 ///
 /// # Errors
-/// When it does not end: the image is no longer needed, and others remove it again and again.
-pub async fn wait(db: &Db, region: &str, digest: &str) -> anyhow::Result<()> {
+/// When `job` is called off, or the removal does not end: the image is no longer needed, and others
+/// remove it again and again.
+pub async fn wait(db: &Db, region: &str, digest: &str, job: &JobContext) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(LEASE_SECONDS.unsigned_abs() + 5);
     while db::removal::is_underway(db.read(), region, digest).await? {
+        job.check()?;
         if Instant::now() > deadline {
             bail!("sha256:{digest} is being removed from {region}");
         }

@@ -1,11 +1,15 @@
 //! Droplets: the machines that customers made.
 
+use std::collections::HashMap;
+
 use abbild_api::{DropletStatus, Forward, Hardware};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::image::Filter;
-use super::{Executor, Pool, Result, Tx, Window, from_json, from_word, now, to_json, word};
+use super::{
+    Executor, Pool, Result, Tx, Window, from_json, from_word, now, placeholders, to_json, word,
+};
 
 /// One machine.
 #[derive(Debug, Clone, FromRow)]
@@ -139,6 +143,23 @@ pub async fn find(db: impl Executor<'_>, account: i64, id: i64) -> Result<Option
     .bind(id)
     .fetch_optional(db)
     .await
+}
+
+/// These machines by id, but for those that are deleted.
+pub async fn find_many(db: &Pool, account: i64, ids: &[i64]) -> Result<HashMap<i64, DropletRow>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = format!(
+        "SELECT * FROM droplets WHERE account_id = $1 AND deleted_at IS NULL AND id IN ({})",
+        placeholders(2, ids.len())
+    );
+    let mut query = sqlx::query_as::<_, DropletRow>(AssertSqlSafe(text)).bind(account);
+    for id in ids {
+        query = query.bind(id);
+    }
+    let rows = query.fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 /// By id, if its owner deleted it.

@@ -119,7 +119,7 @@ impl<'a> Work<'a> {
         }
         tx.commit().await?;
         // From here on no removal begins.
-        removal::wait(&service.db, &self.region.slug, &digest).await?;
+        removal::wait(&service.db, &self.region.slug, &digest, self.job).await?;
         self.region
             .store
             .commit(file, &digest, self.job)

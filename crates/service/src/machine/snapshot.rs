@@ -65,6 +65,7 @@ async fn make<'a>(
             done,
             total: Some(total),
         });
+        job.check().is_ok()
     };
     let changes = work.region.hypervisor.snapshot(row.id, &progress).await?;
     work.enter(Stage::Checking).await?;

@@ -235,13 +235,13 @@ pub trait Hypervisor: Send + Sync {
     ) -> impl Future<Output = Result<(), VmError>> + Send;
 
     /// A file with what the guest has changed of its image, as it is at one moment, to be read together
-    /// with the image. A machine that runs goes on, and `progress` is told the bytes that are
-    /// dealt with and how many there are. Nobody may start or end the machine until
+    /// with the image. A machine that runs goes on; `progress` is told the bytes that are dealt with and
+    /// how many there are, and says whether to go on. Nobody may start or end the machine until
     /// [`Self::forget_snapshot`].
     fn snapshot(
         &self,
         id: VmId,
-        progress: &(dyn Fn(u64, u64) + Sync),
+        progress: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> impl Future<Output = Result<PathBuf, VmError>> + Send;
 
     /// Removes what [`Self::snapshot`] made, whether it came to its end or not.

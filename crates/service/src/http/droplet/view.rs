@@ -46,13 +46,20 @@ pub async fn many(service: &Service, rows: Vec<DropletRow>, lang: Lang) -> ApiRe
     };
     let db = service.db.read();
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    // An action moves its machine in the transaction in which it ends. Read after the actions, a machine
+    // that is not locked is what its last action made of it.
+    let open = db::action::open_of_many(db, "droplet", &ids).await?;
+    let mut present = droplet::find_many(db, account, &ids).await?;
+    let rows: Vec<DropletRow> = rows
+        .into_iter()
+        .map(|row| present.remove(&row.id).unwrap_or(row))
+        .collect();
     let mut image_ids: Vec<i64> = rows.iter().map(|row| row.image_id).collect();
     image_ids.sort_unstable();
     image_ids.dedup();
     let images = image::find_many(db, account, &image_ids).await?;
     let shown = image_view::many(service, images.values().cloned().collect(), lang).await?;
     let shown: HashMap<i64, _> = shown.into_iter().map(|image| (image.id.0, image)).collect();
-    let open = db::action::open_of_many(db, "droplet", &ids).await?;
     let mut snapshots = image::snapshots_of_many(db, &ids).await?;
     let mut tags = tag::of_many(db, Kind::Droplet, &ids).await?;
     let mut droplets = Vec::with_capacity(rows.len());

@@ -239,8 +239,8 @@ impl Run<'_> {
         empty: bool,
     ) -> anyhow::Result<Repair> {
         let place = &self.places[number];
-        removal::wait(&self.operator.db, &place.slug, digest).await?;
         let job = JobContext::default();
+        removal::wait(&self.operator.db, &place.slug, digest, &job).await?;
         let mut obstacles = Vec::new();
         for source in self.places.iter().filter(|p| p.slug != place.slug) {
             let copied = match source.store.contains(digest).await {

@@ -293,7 +293,7 @@ impl Hypervisor for Qemu {
     async fn snapshot(
         &self,
         id: VmId,
-        progress: &(dyn Fn(u64, u64) + Sync),
+        progress: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> Result<PathBuf, VmError> {
         snapshot::make(self, id, progress).await
     }

@@ -33,7 +33,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(30);
 pub async fn make(
     qemu: &Qemu,
     id: VmId,
-    progress: &(dyn Fn(u64, u64) + Sync),
+    progress: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<PathBuf, VmError> {
     {
         let (machine, _guard) = qemu.existing(id).await?;
@@ -88,7 +88,10 @@ pub async fn begin(machine: &MachineDir) -> Result<(), VmError> {
 }
 
 /// Whether the copy is complete; then it is closed.
-async fn look(machine: &MachineDir, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<bool, VmError> {
+async fn look(
+    machine: &MachineDir,
+    progress: &(dyn Fn(u64, u64) -> bool + Sync),
+) -> Result<bool, VmError> {
     let mut qmp = process::monitor(machine).await?;
     let Some(job) = job(&mut qmp).await? else {
         return Err(VmError::Hypervisor(
@@ -96,9 +99,12 @@ async fn look(machine: &MachineDir, progress: &(dyn Fn(u64, u64) + Sync)) -> Res
         ));
     };
     let number = |name: &str| job.get(name).and_then(Value::as_u64).unwrap_or(0);
-    progress(number("current-progress"), number("total-progress"));
+    let go_on = progress(number("current-progress"), number("total-progress"));
     if job["status"] != "concluded" {
-        return Ok(false);
+        return match go_on {
+            true => Ok(false),
+            false => Err(VmError::Hypervisor("the copying was called off".into())),
+        };
     }
     if let Some(error) = job.get("error").and_then(Value::as_str) {
         return Err(VmError::Hypervisor(format!("copying the disk: {error}")));

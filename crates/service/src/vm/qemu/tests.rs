@@ -447,7 +447,10 @@ async fn a_copy_that_was_given_up_is_cleared_away_and_made_anew() {
     assert!(names().await.contains("snapshot"));
     let again = host.driver().await;
     let seen = std::sync::atomic::AtomicBool::new(false);
-    let progress = |_, _| seen.store(true, std::sync::atomic::Ordering::Relaxed);
+    let progress = |_, _| {
+        seen.store(true, std::sync::atomic::Ordering::Relaxed);
+        true
+    };
     let copy = again.snapshot(1, &progress).await.unwrap();
     assert!(seen.load(std::sync::atomic::Ordering::Relaxed));
     assert_eq!(files::virtual_size(&copy).unwrap(), 64 << 20);
