@@ -99,6 +99,20 @@ fn a_disk_becomes_an_image_and_a_machine_again() {
 }
 
 #[test]
+fn a_machine_that_is_being_rescued_gives_its_own_disk() {
+    let service = Service::start_with("[vm]\nshutdown_grace_seconds = 1");
+    let own = service.import("own", "hal1", &raw_disk(4, b"its own"));
+    let other = service.import("other", "hal1", &raw_disk(4, b"the other"));
+    let id = machine(&service, &own, "web");
+    let rescue = json!({"type": "rescue", "image": other["id"]});
+    assert_eq!(done(&service, id, &rescue)["status"], "completed");
+    let copy = snapshot(&service, id, "before-repair");
+    assert!(content(&service, &copy)[1 << 20..].starts_with(b"its own"));
+    assert_eq!(show(&service, id)["abbild"]["rescue"]["image"], other["id"]);
+    assert!(!left_over(&service, id));
+}
+
+#[test]
 fn snapshots_are_listed_where_clients_look_for_them() {
     let service = Service::start();
     let image = service.import("one", "hal1", &raw_disk(4, b"x"));
