@@ -161,6 +161,7 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         .context("summarising the reports on images")?;
     let node = node(&config.data)?;
     let mut tx = db.write().await?;
+    db::image::recount(&mut tx).await?;
     match db.backend() {
         // Nobody else can hold one: the data directory is locked.
         Backend::Sqlite => action::release_all(&mut tx).await?,

@@ -1,6 +1,7 @@
-//! Images; in which regions they are is in [`copies`].
+//! Images; in which regions they are is in [`copies`], how many there are in [`counts`].
 
 mod copies;
+mod counts;
 
 use std::collections::HashMap;
 
@@ -9,6 +10,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, word};
 pub use copies::*;
+pub use counts::recount;
 
 /// The columns of an [`ImageRow`]: all but `report`, which may have a hundred times the size of the
 /// others.
@@ -128,14 +130,19 @@ pub async fn list(
         None => " AND CAST($4 AS TEXT) IS NOT NULL",
     };
     condition += &filter.origin.condition();
-    let text = format!("SELECT COUNT(*) FROM images WHERE {condition}");
-    let total = sqlx::query_scalar(AssertSqlSafe(text))
-        .bind(account)
-        .bind(filter.name.unwrap_or_default())
-        .bind(filter.tag.unwrap_or_default())
-        .bind(filter.digest.unwrap_or_default())
-        .fetch_one(db)
-        .await?;
+    let total = match counts::total(db, account, &filter).await? {
+        Some(total) => total,
+        None => {
+            let text = format!("SELECT COUNT(*) FROM images WHERE {condition}");
+            sqlx::query_scalar(AssertSqlSafe(text))
+                .bind(account)
+                .bind(filter.name.unwrap_or_default())
+                .bind(filter.tag.unwrap_or_default())
+                .bind(filter.digest.unwrap_or_default())
+                .fetch_one(db)
+                .await?
+        }
+    };
     let (order, window) = window.nearer_end(total);
     // The page is found in an index; only its rows are read.
     let text = format!(
@@ -215,6 +222,7 @@ pub async fn snapshots_of_many(db: &Pool, droplets: &[i64]) -> Result<HashMap<i6
 
 /// A new image.
 pub async fn insert(tx: &mut Tx, new: &NewImage<'_>) -> Result<i64> {
+    counts::add(tx, new.account, new.droplet.is_some()).await?;
     sqlx::query_scalar(
         "INSERT INTO images (account_id, name, description, distribution, tags, created_at, \
          stage, upload_id, checksum, droplet_id) \
@@ -419,6 +427,7 @@ pub async fn give_up(tx: &mut Tx, id: i64, reason: &str) -> Result<()> {
 
 /// Marks an image as removed by its owner. It is in no region from now on.
 pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
+    counts::remove(tx, id).await?;
     sqlx::query(
         "UPDATE images SET deleted_at = $1, stage = 'deleted', upload_id = NULL WHERE id = $2",
     )

@@ -138,6 +138,26 @@ fn lists_have_links_and_a_total_and_objects_dates_and_whole_numbers() {
 }
 
 #[test]
+fn totals_follow_what_is_made_and_deleted_over_restarts() {
+    let mut service = Service::start();
+    let total = |service: &Service| {
+        ["", "?private=true", "?type=snapshot"]
+            .map(|query| service.json(&format!("/v2/images{query}"))["meta"]["total"].clone())
+    };
+    assert_eq!(total(&service), [0, 0, 0]);
+    let one = service.import("one", "hal1", &raw_disk(4, b"x"));
+    service.import("two", "hal1", &raw_disk(4, b"y"));
+    assert_eq!(total(&service), [2, 2, 0]);
+    let path = format!("/v2/images/{}", one["id"]);
+    assert_eq!(service.call("DELETE", &path, &json!({})).status(), 204);
+    assert_eq!(service.call("DELETE", &path, &json!({})).status(), 422);
+    assert_eq!(total(&service), [1, 1, 0]);
+    service.stop();
+    service.resume();
+    assert_eq!(total(&service), [1, 1, 0]);
+}
+
+#[test]
 fn links_of_pages_are_absolute_and_follow_the_host_or_the_public_url() {
     let service = Service::start();
     let answer = service.send(
