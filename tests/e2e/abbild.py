@@ -73,6 +73,28 @@ def free_port():
         return listener.getsockname()[1]
 
 
+# Settings of a service that takes every disk.
+ALL_WELCOME = """
+[requirements]
+operating-system = "note"
+root-filesystem = "note"
+cloud-init = "note"
+datasource-order = "note"
+sshd = "note"
+"""
+
+
+def raw_disk(mib):
+    """A raw disk with one MBR partition and nothing in it; a machine that boots it only halts."""
+    disk = bytearray(mib << 20)
+    disk[:4] = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp back to hlt
+    disk[446], disk[450] = 0x80, 0x83
+    disk[454:458] = (2048).to_bytes(4, "little")
+    disk[458:462] = ((mib << 11) - 2048).to_bytes(4, "little")
+    disk[510:512] = b"\x55\xaa"
+    return bytes(disk)
+
+
 def qemu_processes(directory):
     """Process ids of the machines whose files lie below `directory`."""
     found = []

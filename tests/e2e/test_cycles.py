@@ -8,22 +8,12 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-from abbild import ServiceTestCase, qemu_processes, wait_for
+from abbild import ALL_WELCOME, ServiceTestCase, qemu_processes, raw_disk, wait_for
 
 CYCLES = 100
 # So many at once. Deletions meet machines that are being made, that run, and that are being changed.
 WORKERS = 8
 SIZE = "s-1vcpu-512mb-10gb"
-
-
-def raw_disk(mib):
-    """A raw disk with one MBR partition and nothing in it."""
-    disk = bytearray(mib << 20)
-    disk[446], disk[450] = 0x80, 0x83
-    disk[454:458] = (2048).to_bytes(4, "little")
-    disk[458:462] = ((mib << 11) - 2048).to_bytes(4, "little")
-    disk[510:512] = b"\x55\xaa"
-    return bytes(disk)
 
 
 class Cycles(ServiceTestCase):
@@ -37,13 +27,7 @@ requests_per_minute = 0
 droplets = 200
 vcpus = 200
 memory_bytes = "200 GiB"
-[requirements]
-operating-system = "note"
-root-filesystem = "note"
-cloud-init = "note"
-datasource-order = "note"
-sshd = "note"
-"""
+""" + ALL_WELCOME
 
     def call(self, method, path, body=None):
         request = urllib.request.Request(
