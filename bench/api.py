@@ -4,6 +4,9 @@ import http.client
 import json
 import time
 
+# Settings of a service that is measured.
+NO_RATE_LIMIT = "[limits]\nrequests_per_hour = 0\nrequests_per_minute = 0\n"
+
 
 class Api:
     """One connection to a service under test: measurements of milliseconds leave no room for a
@@ -40,7 +43,7 @@ class Api:
             found = answer[key]["status"]
             if found == status:
                 return answer[key]
-            if found == "deleted":
+            if found in ("deleted", "errored"):
                 raise AssertionError(answer)
             time.sleep(0.002)
 
@@ -51,6 +54,14 @@ class Api:
         _, answer = self.call("POST", "/v2/images", body)
         image = self.until(f"/v2/images/{answer['image']['id']}", "image", "available")
         return time.perf_counter() - begun, image
+
+    def add_region(self, image, region):
+        """Makes an image available in a further region; seconds from the request."""
+        begun = time.perf_counter()
+        path = f"/v2/images/{image['id']}/actions"
+        _, answer = self.call("POST", path, {"type": "transfer", "region": region})
+        self.until(f"/v2/actions/{answer['action']['id']}", "action", "completed")
+        return time.perf_counter() - begun
 
     def create_machine(self, image, name):
         """Seconds from the request for a machine to QEMU running it, and the machine."""

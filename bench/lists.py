@@ -10,13 +10,12 @@ import statistics
 import time
 
 from abbild import Service, fixture
-from api import Api
+from api import NO_RATE_LIMIT, Api
 from measure import say
 
 IMAGES = 100_000
 REQUESTS = 500
 TARGET = 0.020
-SETTINGS = "[limits]\nrequests_per_hour = 0\nrequests_per_minute = 0\n"
 
 
 def multiply(database):
@@ -59,7 +58,7 @@ def pages(service, per_page):
 
 def rows(base):
     say(f"lists, {IMAGES} images …")
-    service = Service(base, SETTINGS)
+    service = Service(base, NO_RATE_LIMIT)
     service.start()
     try:
         yield from measure(service)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from abbild import ALL_WELCOME, Service, fixture, qemu_processes, raw_disk, wait_for
-from api import Api
+from api import NO_RATE_LIMIT, Api
 from measure import ROUNDS, say
 
 BOOT_SECONDS = 600
@@ -19,15 +19,12 @@ MACHINES = 50
 SMALL = "s-1vcpu-512mb-10gb"
 POLL_SECONDS = 30
 CPU_TARGET = 0.05
-SETTINGS = """
-[limits]
-requests_per_hour = 0
-requests_per_minute = 0
+QUOTAS = """
 [quotas]
 droplets = 100
 vcpus = 100
 memory_bytes = "200 GiB"
-""" + ALL_WELCOME
+"""
 
 
 def until_ssh(address, begun):
@@ -145,7 +142,7 @@ def polled_row(api, service, base):
 
 
 def rows(base):
-    service = Service(base, SETTINGS)
+    service = Service(base, NO_RATE_LIMIT + QUOTAS + ALL_WELCOME)
     service.start()
     try:
         api = Api(service)

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from abbild import Service
+from api import NO_RATE_LIMIT
 from measure import medians, say, seconds
 
 MIB = 1 << 20
@@ -23,7 +24,6 @@ SMALL = 2 * MIB
 AT_ONCE = 1000
 # What a process on Linux begins with: the service has to see to more itself.
 SOFT_LIMIT = 1024
-NO_RATE_LIMIT = "[limits]\nrequests_per_hour = 0\nrequests_per_minute = 0\n"
 
 
 def disk_image(path, size):
