@@ -4,9 +4,6 @@ import http.client
 import json
 import time
 
-# Settings of a service that is measured.
-NO_RATE_LIMIT = "[limits]\nrequests_per_hour = 0\nrequests_per_minute = 0\n"
-
 
 class Api:
     """One connection to a service under test: measurements of milliseconds leave no room for a

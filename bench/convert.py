@@ -6,7 +6,7 @@ All read the same image from memory.
 import os
 import subprocess
 
-from abbild import BINARY, CACHE, fixture
+from abbild import BINARY, CACHE, fixture, partition_table
 from measure import medians, say, writing
 
 CLUSTER = 65536
@@ -104,11 +104,8 @@ def memory(base):
     source, out = base / "sparse.raw", base / "out"
     with open(source, "wb") as file:
         file.truncate(100 * GIB)
-        # A partition table, without which this would be no disk.
-        file.seek(446)
-        file.write(bytes([0, 0, 2, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (1 << 20).to_bytes(4, "little"))
-        file.seek(510)
-        file.write(b"\x55\xaa")
+        # Without which this would be no disk.
+        file.write(partition_table(100 * GIB))
         for place in range(1, 100):
             file.seek(place * GIB)
             file.write(os.urandom(CLUSTER))

@@ -9,8 +9,8 @@ import sqlite3
 import statistics
 import time
 
-from abbild import Service, fixture
-from api import NO_RATE_LIMIT, Api
+from abbild import NO_RATE_LIMIT, Service, fixture
+from api import Api
 from measure import say
 
 IMAGES = 100_000

@@ -9,8 +9,16 @@ import subprocess
 import time
 from pathlib import Path
 
-from abbild import ALL_WELCOME, Service, fixture, qemu_processes, raw_disk, wait_for
-from api import NO_RATE_LIMIT, Api
+from abbild import (
+    ALL_WELCOME,
+    NO_RATE_LIMIT,
+    Service,
+    fixture,
+    qemu_processes,
+    raw_disk,
+    wait_for,
+)
+from api import Api
 from measure import ROUNDS, say
 
 BOOT_SECONDS = 600

@@ -14,8 +14,7 @@ import socket
 import time
 from pathlib import Path
 
-from abbild import Service
-from api import NO_RATE_LIMIT
+from abbild import NO_RATE_LIMIT, Service, partition_table
 from measure import medians, say, seconds
 
 MIB = 1 << 20
@@ -28,14 +27,9 @@ SOFT_LIMIT = 1024
 
 def disk_image(path, size):
     """A disk with a partition table, so that it is not refused, and noise behind."""
-    table = bytearray(512)
-    table[446], table[450] = 0x80, 0x83
-    table[454:458] = (2048).to_bytes(4, "little")
-    table[458:462] = (size // 512 - 2048).to_bytes(4, "little")
-    table[510:] = b"\x55\xaa"
     noise = os.urandom(MIB)
     with open(path, "wb") as file:
-        file.write(table + noise[512:])
+        file.write(partition_table(size) + noise[512:])
         for _ in range(size // MIB - 1):
             file.write(noise)
         os.fsync(file.fileno())

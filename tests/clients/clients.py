@@ -10,7 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from abbild import CACHE, ServiceTestCase, environment, wait_for
+from abbild import (
+    ALL_WELCOME,
+    CACHE,
+    NO_RATE_LIMIT,
+    ServiceTestCase,
+    environment,
+    partition_table,
+    wait_for,
+)
 
 HERE = Path(__file__).resolve().parent
 PYTHON = [
@@ -27,19 +35,6 @@ KEY = (
 )
 FINGERPRINT = "04:e0:f8:2c:1b:cd:ce:34:32:bc:54:d5:94:4a:7c:4e"
 SIZE = "s-1vcpu-512mb-10gb"
-
-# Accepted although there is no operating system inside; and tests poll more often than people.
-SETTINGS = """
-[limits]
-requests_per_hour = 0
-requests_per_minute = 0
-[requirements]
-operating-system = "note"
-root-filesystem = "note"
-cloud-init = "note"
-datasource-order = "note"
-sshd = "note"
-"""
 
 
 def install_node():
@@ -62,10 +57,7 @@ def install_node():
 def raw_disk(mib, mark):
     """A raw disk with one MBR partition that begins with `mark`."""
     disk = bytearray(mib << 20)
-    disk[446], disk[450] = 0x80, 0x83
-    disk[454:458] = (2048).to_bytes(4, "little")
-    disk[458:462] = ((mib << 11) - 2048).to_bytes(4, "little")
-    disk[510:512] = b"\x55\xaa"
+    disk[:512] = partition_table(len(disk))
     disk[1 << 20 : (1 << 20) + len(mark)] = mark
     return bytes(disk)
 
@@ -73,7 +65,7 @@ def raw_disk(mib, mark):
 class ClientTestCase(ServiceTestCase):
     """A service that other people's clients talk to."""
 
-    settings = SETTINGS
+    settings = NO_RATE_LIMIT + ALL_WELCOME
     # There is nobody in the guests who could answer.
     vm = "shutdown_grace_seconds = 1"
 

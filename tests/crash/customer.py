@@ -9,6 +9,8 @@ import time
 import uuid
 from urllib.parse import urlsplit
 
+from abbild import partition_table
+
 REGIONS = ("hal1", "nbg1")
 # Longer than any restart takes.
 PATIENCE_SECONDS = 120
@@ -23,11 +25,7 @@ def disk(number):
     images have megabytes of their own to be stored and copied."""
     noise = random.Random(number)
     disk = bytearray((3 + number % 3) << 20)
-    sectors = len(disk) // 512 - 2048
-    disk[446:462] = bytes([0x80, 0, 0, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (
-        sectors.to_bytes(4, "little")
-    )
-    disk[510:512] = b"\x55\xaa"
+    disk[:512] = partition_table(len(disk))
     disk[1 << 20 : 2 << 20] = noise.randbytes(1 << 20)
     return bytes(disk)
 

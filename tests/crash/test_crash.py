@@ -15,7 +15,14 @@ from pathlib import Path
 import checker
 import garage
 import source
-from abbild import BINARY, Service, qemu_processes, wait_for
+from abbild import (
+    ALL_WELCOME,
+    BINARY,
+    NO_RATE_LIMIT,
+    Service,
+    qemu_processes,
+    wait_for,
+)
 from customer import Customer
 from owner import Owner
 from proxy import Proxy
@@ -37,21 +44,13 @@ LEASE_SECONDS = 30
 os.environ["ABBILD__VM__KVM"] = "false"
 
 # Disks without an operating system are accepted; limits are out of the way.
-SETTINGS = """
-{database}
-[limits]
-requests_per_hour = 0
-requests_per_minute = 0
-staging_reserve = 0
+SETTINGS = f"""
+{{database}}
+{NO_RATE_LIMIT}staging_reserve = 0
 [fetch]
 allow = ["127.0.0.0/8"]
-[requirements]
-operating-system = "note"
-root-filesystem = "note"
-cloud-init = "note"
-datasource-order = "note"
-sshd = "note"
-{regions}
+{ALL_WELCOME}
+{{regions}}
 """
 
 

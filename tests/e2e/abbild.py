@@ -84,14 +84,25 @@ sshd = "note"
 """
 
 
+# Tests and measurements ask more often than people.
+NO_RATE_LIMIT = "[limits]\nrequests_per_hour = 0\nrequests_per_minute = 0\n"
+
+
+def partition_table(size):
+    """The first sector of a disk of `size` bytes with one MBR partition, which Linux may have."""
+    sector = bytearray(512)
+    sector[446], sector[450] = 0x80, 0x83
+    sector[454:458] = (2048).to_bytes(4, "little")
+    sector[458:462] = (size // 512 - 2048).to_bytes(4, "little")
+    sector[510:512] = b"\x55\xaa"
+    return sector
+
+
 def raw_disk(mib):
-    """A raw disk with one MBR partition and nothing in it; a machine that boots it only halts."""
+    """A raw disk with one partition and nothing in it; a machine that boots it only halts."""
     disk = bytearray(mib << 20)
+    disk[:512] = partition_table(len(disk))
     disk[:4] = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp back to hlt
-    disk[446], disk[450] = 0x80, 0x83
-    disk[454:458] = (2048).to_bytes(4, "little")
-    disk[458:462] = ((mib << 11) - 2048).to_bytes(4, "little")
-    disk[510:512] = b"\x55\xaa"
     return bytes(disk)
 
 
@@ -286,6 +297,19 @@ class ServiceTestCase(unittest.TestCase):
 
     def image(self, name):
         return self.customer.json("image", "show", name)
+
+    def machine_of(self, name):
+        """Makes a machine of a Debian fixture, and names both as that is. It goes with the test."""
+        customer = self.customer
+        customer.run(
+            "image", "upload", fixture(f"debian-12-{name}.qcow2"), "--name", name,
+            "--region", "hal1",
+        )  # fmt: skip
+        customer.run(
+            "vm", "create", "--image", name, "--region", "hal1", "--size", "s-1vcpu-1gb",
+            "--key", f"{customer.key}.pub", "--name", name,
+        )  # fmt: skip
+        self.addCleanup(customer.run, "vm", "delete", name)
 
     def assert_booted_from_config_drive(self, vm, hostname):
         """Logs in and proves that cloud-init did what the config drive said."""

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-from abbild import ALL_WELCOME, ServiceTestCase, qemu_processes, raw_disk, wait_for
+from abbild import ALL_WELCOME, NO_RATE_LIMIT, ServiceTestCase, qemu_processes, raw_disk, wait_for
 
 CYCLES = 100
 # So many at once. Deletions meet machines that are being made, that run, and that are being changed.
@@ -19,10 +19,7 @@ SIZE = "s-1vcpu-512mb-10gb"
 class Cycles(ServiceTestCase):
     # There is nobody in the guests who could answer.
     vm = "shutdown_grace_seconds = 1"
-    settings = """
-[limits]
-requests_per_hour = 0
-requests_per_minute = 0
+    settings = NO_RATE_LIMIT + """
 [quotas]
 droplets = 200
 vcpus = 200

@@ -2,28 +2,15 @@
 
 import unittest
 
-from abbild import ServiceTestCase, fixture
-
-CREATE = ["vm", "create", "--region", "hal1", "--size", "s-1vcpu-1gb", "--key", "me"]
+from abbild import ServiceTestCase
 
 
 class Hardware(ServiceTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.customer.run("key", "add", "me", f"{cls.customer.key}.pub")
-
     def boot(self, name):
         """Makes a machine of a fixture, and returns what it says it is made of."""
-        customer = self.customer
-        customer.run(
-            "image", "upload", fixture(f"debian-12-{name}.qcow2"), "--name", name,
-            "--region", "hal1",
-        )  # fmt: skip
-        customer.run(*CREATE, "--image", name, "--name", name)
-        self.addCleanup(customer.run, "vm", "delete", name)
+        self.machine_of(name)
         self.assert_booted_from_config_drive(name, name)
-        return customer.json("vm", "show", name)["abbild"]["hardware"]
+        return self.customer.json("vm", "show", name)["abbild"]["hardware"]
 
     def test_uefi_with_variables_of_its_own(self):
         hardware = self.boot("uefi")

@@ -7,7 +7,6 @@ from pathlib import Path
 from abbild import BOOT_SECONDS, CommandFailed, ServiceTestCase, fixture, wait_for
 
 RESCUE = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "abbild/rescue"
-CREATE = ["vm", "create", "--region", "hal1", "--size", "s-1vcpu-1gb", "--key", "me"]
 INSTALL = (
     "rescue-chroot sh -c 'apt-get -q update && "
     "DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install openssh-server'"
@@ -15,29 +14,20 @@ INSTALL = (
 
 
 class Rescue(ServiceTestCase):
+    vm = f'rescue = "{RESCUE}"'
+
     @classmethod
     def setUpClass(cls):
         if not (RESCUE / "initrd").exists():
             raise AssertionError(f"{RESCUE} has no rescue system; `make rescue` builds it")
         super().setUpClass()
-        with cls.service.config.open("a") as config:
-            config.write(f'rescue = "{RESCUE}"\n')
-        cls.service.stop()
-        cls.service.start()
-        cls.customer.run("key", "add", "me", f"{cls.customer.key}.pub")
 
     def boot(self, name):
         """A machine made of a fixture, which is up but has no SSH server."""
-        customer = self.customer
-        customer.run(
-            "image", "upload", fixture(f"debian-12-{name}.qcow2"), "--name", name,
-            "--region", "hal1",
-        )  # fmt: skip
-        customer.run(*CREATE, "--image", name, "--name", name)
-        self.addCleanup(customer.run, "vm", "delete", name)
+        self.machine_of(name)
         self.until_shown(name, "login:")
         with self.assertRaises(CommandFailed):
-            customer.ssh(name, "true", seconds=5)
+            self.customer.ssh(name, "true", seconds=5)
 
     def until_shown(self, vm, text):
         def is_shown():

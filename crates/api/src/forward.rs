@@ -38,6 +38,16 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// To the port of the same number when `guest_port` is absent.
+    #[must_use]
+    pub fn new(port: u16, guest_port: Option<u16>, protocol: Protocol) -> Self {
+        Self {
+            port,
+            guest_port: guest_port.unwrap_or(port),
+            protocol,
+        }
+    }
+
     /// Whether both are about the same port of the machine's address.
     #[must_use]
     pub fn is_at(&self, port: u16, protocol: Protocol) -> bool {

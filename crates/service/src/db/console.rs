@@ -1,6 +1,6 @@
 //! Tickets: one-time proofs for consoles.
 
-use super::{Executor, Result, Tx, now};
+use super::{Result, Tx, now};
 
 /// Seconds for which a ticket opens its console.
 pub const TICKET_SECONDS: i64 = 60;
@@ -43,7 +43,17 @@ pub async fn insert(
 
 /// Takes a ticket for a console of a machine, if there is one that holds; nobody else can then.
 pub async fn take(tx: &mut Tx, hash: &str, droplet: i64, kind: &str) -> Result<Option<TicketRow>> {
-    let row = find(&mut **tx, hash, droplet, kind).await?;
+    let row = sqlx::query_as(
+        "SELECT d.account_id, t.holder FROM console_tickets t JOIN droplets d ON d.id = t.droplet_id \
+         JOIN accounts a ON a.id = d.account_id WHERE a.disabled_at IS NULL AND t.hash = $1 \
+         AND t.droplet_id = $2 AND t.kind = $3 AND t.expires_at >= $4",
+    )
+    .bind(hash)
+    .bind(droplet)
+    .bind(kind)
+    .bind(now())
+    .fetch_optional(&mut **tx)
+    .await?;
     if row.is_some() {
         sqlx::query("DELETE FROM console_tickets WHERE hash = $1")
             .bind(hash)
@@ -51,22 +61,4 @@ pub async fn take(tx: &mut Tx, hash: &str, droplet: i64, kind: &str) -> Result<O
             .await?;
     }
     Ok(row)
-}
-
-async fn find(
-    db: impl Executor<'_>,
-    hash: &str,
-    droplet: i64,
-    kind: &str,
-) -> Result<Option<TicketRow>> {
-    sqlx::query_as(
-        "SELECT d.account_id, t.holder FROM console_tickets t JOIN droplets d ON d.id = t.droplet_id \
-         JOIN accounts a ON a.id = d.account_id WHERE a.disabled_at IS NULL AND t.hash = $1 AND t.droplet_id = $2 AND t.kind = $3 AND t.expires_at >= $4",
-    )
-    .bind(hash)
-    .bind(droplet)
-    .bind(kind)
-    .bind(now())
-    .fetch_optional(db)
-    .await
 }

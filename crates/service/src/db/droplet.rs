@@ -53,6 +53,14 @@ impl DropletRow {
         from_json(&self.forwards)
     }
 
+    /// The canonical image of which it runs another system than its own.
+    pub fn rescue_digest(&self) -> Result<Option<String>> {
+        Ok(match self.rescue()? {
+            Some(RescueRow::Image { digest, .. }) => Some(digest),
+            Some(RescueRow::System) | None => None,
+        })
+    }
+
     /// What it runs instead of its own system.
     pub fn rescue(&self) -> Result<Option<RescueRow>> {
         self.rescue.as_deref().map(from_json).transpose()
@@ -177,16 +185,19 @@ pub async fn find_deleted(
     .await
 }
 
+/// The condition for a machine in region `$1` to need the canonical image `$2`: its disk lies on that, or
+/// is about to, or it is rescued by that.
+pub(super) const LIES_ON: &str = "region = $1 AND on_host = 1 AND (digest = $2 \
+     OR next_digest = $2 OR rescue LIKE '%' || $2 || '%')";
+
 /// Whether a machine on any host has its disk on the canonical image `digest`.
 pub async fn has_digest(db: &Pool, region: &str, digest: &str) -> Result<bool> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT id FROM droplets WHERE region = $1 AND (digest = $2 OR next_digest = $2 \
-         OR rescue LIKE '%' || $2 || '%') AND on_host = 1 LIMIT 1",
-    )
-    .bind(region)
-    .bind(digest)
-    .fetch_optional(db)
-    .await?;
+    let text = format!("SELECT id FROM droplets WHERE {LIES_ON} LIMIT 1");
+    let found: Option<i64> = sqlx::query_scalar(AssertSqlSafe(text))
+        .bind(region)
+        .bind(digest)
+        .fetch_optional(db)
+        .await?;
     Ok(found.is_some())
 }
 

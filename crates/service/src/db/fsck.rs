@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 
+use super::droplet::LIES_ON;
 use super::{Executor, Pool, Result, Tx};
 
 /// An image that should be in the store of a region.
@@ -58,14 +59,12 @@ pub async fn copies_of(tx: &mut Tx, region: &str, digest: &str) -> Result<Vec<Co
 
 /// The machines in `region` whose disks lie on the canonical form `digest`.
 pub async fn machines_on(db: impl Executor<'_>, region: &str, digest: &str) -> Result<Vec<i64>> {
-    sqlx::query_scalar(
-        "SELECT id FROM droplets WHERE region = $1 AND (digest = $2 OR next_digest = $2 \
-         OR rescue LIKE '%' || $2 || '%') AND on_host = 1 ORDER BY id",
-    )
-    .bind(region)
-    .bind(digest)
-    .fetch_all(db)
-    .await
+    let text = format!("SELECT id FROM droplets WHERE {LIES_ON} ORDER BY id");
+    sqlx::query_scalar(AssertSqlSafe(text))
+        .bind(region)
+        .bind(digest)
+        .fetch_all(db)
+        .await
 }
 
 /// The canonical forms under the disks of machines in `region`.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use abbild_api::Stage;
 use sqlx::{AssertSqlSafe, FromRow};
 
+use super::droplet::LIES_ON;
 use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, word};
 pub use copies::*;
 pub use counts::recount;
@@ -464,16 +465,16 @@ pub async fn find_many(db: &Pool, account: i64, ids: &[i64]) -> Result<HashMap<i
 /// about to be, available there, a machine whose disk lies on it, or an image that waits for a copy of
 /// it somewhere else.
 pub async fn is_needed(db: impl Executor<'_>, region: &str, digest: &str) -> Result<bool> {
-    let uses: i64 = sqlx::query_scalar(
+    let text = format!(
         "SELECT COUNT(*) FROM (SELECT 1 FROM images i JOIN image_regions r ON r.image_id = i.id \
-         WHERE i.digest = $1 AND i.deleted_at IS NULL AND (r.status IN ('pending', 'copying') \
-         OR (r.region = $2 AND r.status <> 'failed')) \
-         UNION ALL SELECT 1 FROM droplets WHERE (digest = $1 OR next_digest = $1 \
-         OR rescue LIKE '%' || $1 || '%') AND region = $2 AND on_host = 1) AS uses",
-    )
-    .bind(digest)
-    .bind(region)
-    .fetch_one(db)
-    .await?;
+         WHERE i.digest = $2 AND i.deleted_at IS NULL AND (r.status IN ('pending', 'copying') \
+         OR (r.region = $1 AND r.status <> 'failed')) \
+         UNION ALL SELECT 1 FROM droplets WHERE {LIES_ON}) AS uses"
+    );
+    let uses: i64 = sqlx::query_scalar(AssertSqlSafe(text))
+        .bind(region)
+        .bind(digest)
+        .fetch_one(db)
+        .await?;
     Ok(uses > 0)
 }

@@ -102,9 +102,7 @@ pub async fn of_droplet(
     PathId(id): PathId,
     paging: Paging,
 ) -> ApiResult<Json<ActionList>> {
-    db::droplet::find(service.db.read(), account.id, id)
-        .await?
-        .ok_or_else(ApiError::not_found)?;
+    super::droplet::live(service.db.read(), account.id, id).await?;
     page(&service, account.id, Of::Resource("droplet", id), &paging).await
 }
 

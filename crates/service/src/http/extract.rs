@@ -1,12 +1,15 @@
 //! What handlers take from a request, read as leniently as existing clients need it: unknown
 //! query parameters and body fields are ignored, and every mistake becomes a JSON error.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use abbild_api::{IdOrName, Links, Meta, Pages};
 use abbild_guest::Lang;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::{ACCEPT_LANGUAGE, HOST};
@@ -14,7 +17,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{ApiError, MAX_BODY_BYTES, peer};
+use super::{ApiError, ApiResult, MAX_BODY_BYTES, peer};
 use crate::Service;
 use crate::db::Window;
 
@@ -144,6 +147,28 @@ impl FromRequestParts<Arc<Service>> for BaseUrl {
         let secure = peer::is_secure(&service.config, &parts.extensions, &parts.headers);
         let scheme = if secure { "https" } else { "http" };
         Ok(Self(format!("{scheme}://{host}")))
+    }
+}
+
+/// The beginning of a WebSocket.
+#[derive(Debug)]
+pub struct Handshake(Result<WebSocketUpgrade, WebSocketUpgradeRejection>);
+
+impl Handshake {
+    /// # Errors
+    /// 400 when it is none.
+    pub fn upgrade(self) -> ApiResult<WebSocketUpgrade> {
+        self.0.map_err(|e| ApiError::bad_request(e.body_text()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Handshake {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(Self(
+            WebSocketUpgrade::from_request_parts(parts, state).await,
+        ))
     }
 }
 

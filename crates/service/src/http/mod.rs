@@ -57,7 +57,7 @@ pub use error::{ApiError, ApiResult};
 pub use events::{Changes, look_for_changes};
 pub use export::EXPORTS;
 pub use extract::{BaseUrl, checked_name};
-use extract::{Body, Language, Paging, PathId, Which};
+use extract::{Body, Handshake, Language, Paging, PathId, Which};
 pub use observe::RequestId;
 pub use rate::Limiter;
 pub use token::to_api as token_to_api;

@@ -15,19 +15,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 
 use super::action::timestamp;
+use super::droplet::live;
 use super::{ApiError, ApiResult, PathId};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::{action, droplet};
 use crate::machine;
-
-/// Fails unless the account has the droplet.
-async fn exists(service: &Service, account: i64, id: i64) -> ApiResult<()> {
-    droplet::find(service.db.read(), account, id)
-        .await?
-        .map(drop)
-        .ok_or_else(ApiError::not_found)
-}
 
 /// Lists the backups of a machine
 ///
@@ -45,7 +38,7 @@ pub async fn backups_of(
     Caller(account): Caller,
     PathId(id): PathId,
 ) -> ApiResult<Json<BackupList>> {
-    exists(&service, account.id, id).await?;
+    live(service.db.read(), account.id, id).await?;
     Ok(Json(BackupList::default()))
 }
 
@@ -65,7 +58,7 @@ pub async fn kernels_of(
     Caller(account): Caller,
     PathId(id): PathId,
 ) -> ApiResult<Json<KernelList>> {
-    exists(&service, account.id, id).await?;
+    live(service.db.read(), account.id, id).await?;
     Ok(Json(KernelList::default()))
 }
 
@@ -85,7 +78,7 @@ pub async fn neighbors_of(
     Caller(account): Caller,
     PathId(id): PathId,
 ) -> ApiResult<Json<NeighborList>> {
-    exists(&service, account.id, id).await?;
+    live(service.db.read(), account.id, id).await?;
     Ok(Json(NeighborList::default()))
 }
 
@@ -105,7 +98,7 @@ pub async fn firewalls_of(
     Caller(account): Caller,
     PathId(id): PathId,
 ) -> ApiResult<Json<FirewallList>> {
-    exists(&service, account.id, id).await?;
+    live(service.db.read(), account.id, id).await?;
     Ok(Json(FirewallList::default()))
 }
 
@@ -139,7 +132,7 @@ pub async fn associated(
     Caller(account): Caller,
     PathId(id): PathId,
 ) -> ApiResult<Json<AssociatedResources>> {
-    exists(&service, account.id, id).await?;
+    live(service.db.read(), account.id, id).await?;
     Ok(Json(AssociatedResources::default()))
 }
 

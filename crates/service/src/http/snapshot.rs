@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use super::{ApiError, ApiResult, Language, Paging, PathId, image as http_image, image_view};
 use crate::Service;
 use crate::auth::Caller;
-use crate::db::droplet;
+use crate::db::Executor;
 use crate::db::image::{self, Filter, ImageRow, Origin};
 
 /// A page of the images of one origin, and how many there are.
@@ -65,9 +65,7 @@ pub async fn of_droplet(
     PathId(id): PathId,
     paging: Paging,
 ) -> ApiResult<Json<DropletSnapshotList>> {
-    droplet::find(service.db.read(), account.id, id)
-        .await?
-        .ok_or_else(ApiError::not_found)?;
+    super::droplet::live(service.db.read(), account.id, id).await?;
     let origin = Origin::Available(Some(id));
     let (found, total) = page(&service, account.id, origin, &paging, lang).await?;
     let (links, meta) = paging.links(total);
@@ -116,10 +114,13 @@ pub async fn list(
     }))
 }
 
-/// An image of the account that is a snapshot and not deleted.
-fn of_snapshot(row: Option<ImageRow>) -> ApiResult<ImageRow> {
-    row.filter(|row| row.droplet_id.is_some() && row.deleted_at.is_none())
-        .ok_or_else(ApiError::not_found)
+/// A snapshot that its owner has not deleted.
+async fn live(db: impl Executor<'_>, account: i64, id: i64) -> ApiResult<ImageRow> {
+    let row = http_image::live(db, account, id).await?;
+    match row.droplet_id {
+        Some(_) => Ok(row),
+        None => Err(ApiError::not_found()),
+    }
 }
 
 /// Shows a snapshot
@@ -137,7 +138,7 @@ pub async fn show(
     Language(lang): Language,
     PathId(id): PathId,
 ) -> ApiResult<Json<SnapshotOne>> {
-    let row = of_snapshot(image::find(service.db.read(), account.id, id).await?)?;
+    let row = live(service.db.read(), account.id, id).await?;
     let droplet = row.droplet_id;
     let image = image_view::one(&service, row, lang).await?;
     let snapshot = to_api(droplet, image);
@@ -161,7 +162,7 @@ pub async fn delete(
     PathId(id): PathId,
 ) -> ApiResult<StatusCode> {
     let mut tx = service.db.write().await?;
-    let row = of_snapshot(image::find(&mut *tx, account.id, id).await?)?;
+    let row = live(&mut *tx, account.id, id).await?;
     http_image::remove(&service, tx, row).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,8 +10,8 @@ use axum::http::StatusCode;
 use super::{ApiError, ApiResult, BaseUrl, Body, Paging};
 use crate::Service;
 use crate::auth::Caller;
+use crate::db::Tx;
 use crate::db::tag::{self, Kind, TagRow, UseRow};
-use crate::db::{Tx, droplet};
 
 const MAX_NAME: usize = 255;
 
@@ -200,8 +200,8 @@ async fn target_kind(tx: &mut Tx, account: i64, target: &TagTarget) -> ApiResult
             Ok(Kind::Image)
         }
         "droplet" => {
-            let row = droplet::find(&mut **tx, account, id).await?;
-            row.map(|_| Kind::Droplet).ok_or_else(ApiError::not_found)
+            super::droplet::live(&mut **tx, account, id).await?;
+            Ok(Kind::Droplet)
         }
         other => Err(ApiError::unprocessable(format!(
             "`resource_type` is `{other}`; an `image` or a `droplet` can have tags"

@@ -21,8 +21,7 @@ pub async fn add(
     wanted: Forward,
 ) -> anyhow::Result<()> {
     let hypervisor = &service.region(&row.region)?.hypervisor;
-    let address = row.address.parse()?;
-    applied(hypervisor.forward(row.id, address, wanted).await)?;
+    applied(hypervisor.forward(row.id, wanted).await)?;
     let mut forwards = without(row, wanted.port, wanted.protocol)?;
     forwards.push(wanted);
     keep(service, action, row, &forwards).await
@@ -37,8 +36,7 @@ pub async fn remove(
     protocol: Protocol,
 ) -> anyhow::Result<()> {
     let hypervisor = &service.region(&row.region)?.hypervisor;
-    let address = row.address.parse()?;
-    applied(hypervisor.unforward(row.id, address, port, protocol).await)?;
+    applied(hypervisor.unforward(row.id, port, protocol).await)?;
     let forwards = without(row, port, protocol)?;
     keep(service, action, row, &forwards).await
 }

@@ -78,7 +78,7 @@ pub async fn create(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resul
         bail!("the machine was deleted meanwhile");
     }
     let region = service.region(&row.region)?;
-    let spec = spec(service, &row).await?;
+    let spec = spec(service, &row, row.rescue()?.as_ref()).await?;
     region.hypervisor.create(&spec).await?;
     let mut tx = service.write_for(action).await?;
     droplet::set_hardware(&mut tx, row.id, &spec.hardware).await?;
@@ -104,15 +104,19 @@ async fn hardware(service: &Service, image: i64) -> anyhow::Result<Hardware> {
     ))
 }
 
-/// What the driver is told of a machine.
-async fn spec(service: &Service, row: &DropletRow) -> anyhow::Result<VmSpec> {
+/// What the driver is told of a machine that is to run `rescue`, or its own system.
+async fn spec(
+    service: &Service,
+    row: &DropletRow,
+    rescue: Option<&RescueRow>,
+) -> anyhow::Result<VmSpec> {
     let size = Size::find(&row.size).context("the size no longer exists")?;
     let region = service.region(&row.region)?;
     let image = image(service, row, row.image_id).await?;
     let virtual_bytes = image.virtual_bytes.map_or(0, db::from_sql_size);
     let disk_bytes = from_sql_size(size.disk_gb_of(row.disk_gb)) << 30;
-    let rescue = match row.rescue()? {
-        Some(rescue) => Some(rescue::to_spec(region, &rescue).await?),
+    let rescue = match rescue {
+        Some(rescue) => Some(rescue::to_spec(region, rescue).await?),
         None => None,
     };
     Ok(VmSpec {
@@ -159,12 +163,7 @@ pub async fn act(
             guest_port,
             protocol,
         } => {
-            let guest_port = guest_port.unwrap_or(port);
-            let wanted = Forward {
-                port,
-                guest_port,
-                protocol,
-            };
+            let wanted = Forward::new(port, guest_port, protocol);
             forward::add(service, action, &row, wanted).await
         }
         DropletAction::Unforward { port, protocol } => {
@@ -204,9 +203,7 @@ pub async fn destroy(service: &Arc<Service>, action: &ActionRow) -> anyhow::Resu
     droplet::left_host(&mut tx, row.id).await?;
     db::action::finish(&mut tx, action.id, None).await?;
     tx.commit().await?;
-    if let Some(RescueRow::Image { digest, .. }) = row.rescue()? {
-        removal::remove_later(service, Some(digest));
-    }
+    removal::remove_later(service, row.rescue_digest()?);
     removal::remove_later(service, Some(row.digest));
     Ok(())
 }

@@ -38,7 +38,8 @@ pub async fn on(
     if hypervisor.status(row.id).await? == VmStatus::Absent {
         return create(service, action).await;
     }
-    hypervisor.start(&spec(service, row).await?).await?;
+    let spec = spec(service, row, row.rescue()?.as_ref()).await?;
+    hypervisor.start(&spec).await?;
     finish(service, action, DropletStatus::Active, None).await
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use super::{finish, image, spec};
 use crate::Service;
 use crate::db::action::ActionRow;
-use crate::db::droplet::{self, DropletRow, RescueRow};
+use crate::db::droplet::{self, DropletRow};
 use crate::removal;
 use crate::vm::Hypervisor;
 
@@ -33,9 +33,8 @@ pub async fn run(
     rebuilt.image_id = image.id;
     rebuilt.digest.clone_from(&digest);
     let hypervisor = &service.region(&row.region)?.hypervisor;
-    let mut spec = spec(service, &rebuilt).await?;
     // A rescue ends with the disk that it was for.
-    spec.rescue = None;
+    let spec = spec(service, &rebuilt, None).await?;
     hypervisor.rebuild(&spec).await?;
 
     let mut tx = service.write_for(action).await?;
@@ -44,9 +43,7 @@ pub async fn run(
     droplet::set_hardware(&mut tx, row.id, &spec.hardware).await?;
     tx.commit().await?;
     removal::remove_later(service, Some(row.digest.clone()));
-    if let Some(RescueRow::Image { digest, .. }) = row.rescue()? {
-        removal::remove_later(service, Some(digest));
-    }
+    removal::remove_later(service, row.rescue_digest()?);
 
     hypervisor.start(&spec).await?;
     finish(service, action, DropletStatus::Active, None).await

@@ -51,9 +51,7 @@ pub async fn end(
     row: &DropletRow,
 ) -> anyhow::Result<()> {
     exchange(service, action, row, None).await?;
-    if let Some(RescueRow::Image { digest, .. }) = row.rescue()? {
-        removal::remove_later(service, Some(digest));
-    }
+    removal::remove_later(service, row.rescue_digest()?);
     Ok(())
 }
 
@@ -65,11 +63,7 @@ async fn exchange(
     rescue: Option<&RescueRow>,
 ) -> anyhow::Result<()> {
     let region = service.region(&row.region)?;
-    let mut spec = spec(service, row).await?;
-    spec.rescue = match rescue {
-        Some(rescue) => Some(to_spec(region, rescue).await?),
-        None => None,
-    };
+    let spec = spec(service, row, rescue).await?;
     if let Some(reason) = end_gently(service, row).await? {
         tracing::info!(reason, "a machine is reset");
     }

@@ -216,12 +216,11 @@ pub trait Hypervisor: Send + Sync {
         max_bytes: u64,
     ) -> impl Future<Output = Result<Vec<u8>, VmError>> + Send;
 
-    /// Has a port of `address`, which is the machine's, lead into the guest from now on. After the next
-    /// start, what [`VmSpec::forwards`] says is so. A machine that is off is [`VmError::NotRunning`].
+    /// Has a port of the machine's address lead into the guest from now on. After the next start, what
+    /// [`VmSpec::forwards`] says is so. A machine that is off is [`VmError::NotRunning`].
     fn forward(
         &self,
         id: VmId,
-        address: Ipv4Addr,
         forward: Forward,
     ) -> impl Future<Output = Result<(), VmError>> + Send;
 
@@ -229,7 +228,6 @@ pub trait Hypervisor: Send + Sync {
     fn unforward(
         &self,
         id: VmId,
-        address: Ipv4Addr,
         port: u16,
         protocol: Protocol,
     ) -> impl Future<Output = Result<(), VmError>> + Send;

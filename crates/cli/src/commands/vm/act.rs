@@ -26,9 +26,7 @@ pub fn run(
     args: &VmActArgs,
     action: &DropletAction,
 ) -> anyhow::Result<ExitCode> {
-    let client = session.client()?;
-    let vm = names::vm(&client, &args.vm.vm)?;
-    act(session, &client, &vm, action, args.no_wait)
+    to(session, &args.vm, action, args.no_wait)
 }
 
 /// Gives it another name.
@@ -37,7 +35,7 @@ pub fn run(
 /// As [`run`].
 pub fn rename(session: &Session, args: &VmRenameArgs) -> anyhow::Result<ExitCode> {
     let name = args.name.clone();
-    at_once(session, &args.vm, &DropletAction::Rename { name })
+    to(session, &args.vm, &DropletAction::Rename { name }, false)
 }
 
 /// Gives it another size.
@@ -46,13 +44,23 @@ pub fn rename(session: &Session, args: &VmRenameArgs) -> anyhow::Result<ExitCode
 /// As [`run`].
 pub fn resize(session: &Session, args: &VmResizeArgs) -> anyhow::Result<ExitCode> {
     let (size, disk) = (args.size.clone(), args.disk);
-    at_once(session, &args.vm, &DropletAction::Resize { size, disk })
+    to(
+        session,
+        &args.vm,
+        &DropletAction::Resize { size, disk },
+        false,
+    )
 }
 
-fn at_once(session: &Session, vm: &VmRef, action: &DropletAction) -> anyhow::Result<ExitCode> {
+fn to(
+    session: &Session,
+    vm: &VmRef,
+    action: &DropletAction,
+    no_wait: bool,
+) -> anyhow::Result<ExitCode> {
     let client = session.client()?;
     let vm = names::vm(&client, &vm.vm)?;
-    act(session, &client, &vm, action, false)
+    act(session, &client, &vm, action, no_wait)
 }
 
 /// Gives it a new disk.
@@ -87,14 +95,12 @@ pub fn snapshot(session: &Session, args: &VmSnapshotArgs) -> anyhow::Result<Exit
     if args.no_wait {
         return show_begun(session, &vm, &begun);
     }
-    wait_for(&client, &vm, &action, begun)?;
-    let made = last_snapshot(&client, &vm)?;
+    let made = last_snapshot(&client, &ended(&client, &vm, &action, begun)?)?;
     session.show(&made, |out| write_image(out, &made))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn last_snapshot(client: &Client, vm: &Droplet) -> anyhow::Result<Image> {
-    let vm = fetch(client, vm)?;
     let id = vm.snapshot_ids.last();
     let id = id.ok_or_else(|| Failure::new("the image was deleted meanwhile"))?;
     Ok(client.get::<ImageOne>(&format!("/v2/images/{id}"))?.image)
@@ -121,6 +127,15 @@ pub fn act(
 /// As [`act`].
 pub fn finish(client: &Client, vm: &Droplet, action: &DropletAction) -> anyhow::Result<Droplet> {
     let begun = begin(client, vm, action)?;
+    ended(client, vm, action, begun)
+}
+
+fn ended(
+    client: &Client,
+    vm: &Droplet,
+    action: &DropletAction,
+    begun: Action,
+) -> anyhow::Result<Droplet> {
     wait_for(client, vm, action, begun)?;
     fetch(client, vm)
 }
@@ -136,8 +151,7 @@ fn end(
     if no_wait {
         return show_begun(session, vm, &begun);
     }
-    wait_for(client, vm, action, begun)?;
-    let vm = fetch(client, vm)?;
+    let vm = ended(client, vm, action, begun)?;
     session.show(&vm, |out| show::write(out, &vm))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -147,7 +161,11 @@ fn begin(client: &Client, vm: &Droplet, action: &DropletAction) -> anyhow::Resul
     Ok(client.post::<ActionOne>(&path, action)?.action)
 }
 
-fn fetch(client: &Client, vm: &Droplet) -> anyhow::Result<Droplet> {
+/// The machine as it is now.
+///
+/// # Errors
+/// Those of the request.
+pub fn fetch(client: &Client, vm: &Droplet) -> anyhow::Result<Droplet> {
     let answer: DropletOne = client.get(&format!("/v2/droplets/{}", vm.id))?;
     Ok(answer.droplet)
 }

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use abbild_api::{
-    Action, ActionOne, CreateDroplet, CreateDropletAnswer, Droplet, DropletOne, IdOrName, Key,
-};
+use abbild_api::{Action, ActionOne, CreateDroplet, CreateDropletAnswer, Droplet, IdOrName, Key};
 
 use crate::args::VmCreateArgs;
 use crate::client::Client;
@@ -17,7 +15,7 @@ use crate::print::clean;
 use crate::public_key;
 use crate::session::Session;
 
-use super::show;
+use super::{act, show};
 
 /// Most user data that the API takes.
 const MAX_USER_DATA: usize = 64 * 1024;
@@ -71,8 +69,7 @@ fn wait_until_running(client: &Client, vm: &Droplet, action: Action) -> anyhow::
     );
     let failed = "the machine was not created";
     wait::to_end(client, action, "starting", failed, &hint)?;
-    let answer: DropletOne = client.get(&format!("/v2/droplets/{}", vm.id))?;
-    Ok(answer.droplet)
+    act::fetch(client, vm)
 }
 
 /// What to do next, on standard error so that standard output stays data.

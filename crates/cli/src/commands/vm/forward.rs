@@ -9,8 +9,7 @@ use crate::args::VmForwardArgs;
 use crate::names;
 use crate::session::Session;
 
-use super::act;
-use super::address;
+use super::{act, address};
 
 /// Lists them, or adds or removes some.
 ///

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use abbild_api::{ConsoleKind, ConsoleNotice};
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -18,11 +17,11 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use self::ticket::Visitor;
-use super::{ApiError, ApiResult, PathId};
+use super::droplet::live;
+use super::{ApiError, ApiResult, Handshake, PathId};
 use crate::Service;
 use crate::auth::Caller;
 use crate::console::{Event, Seat, Viewer};
-use crate::db::droplet::{self, DropletRow};
 use crate::db::to_json;
 use crate::drain::Session;
 use crate::vm::Hypervisor;
@@ -66,10 +65,7 @@ impl Entrance {
     params(
         PathId,
         Entrance,
-        ("connection" = String, Header, description = "`upgrade`"),
-        ("upgrade" = String, Header, description = "`websocket`"),
-        ("sec-websocket-version" = String, Header, description = "`13`"),
-        ("sec-websocket-key" = String, Header, description = "16 random bytes in Base64"),
+        Handshake,
     ),
     responses(
         (status = 101, description = "The connection is a WebSocket from here on", body = ConsoleNotice),
@@ -80,11 +76,11 @@ pub async fn attach(
     State(service): State<Arc<Service>>,
     visitor: Visitor,
     PathId(id): PathId,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    handshake: Handshake,
 ) -> ApiResult<Response> {
     let (row, holder) = visitor.enter(&service, id, ConsoleKind::Serial).await?;
     let may_type = visitor.entrance.may_type()?;
-    let upgrade = upgrade.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let upgrade = handshake.upgrade()?;
     let hypervisor = &service.region(&row.region)?.hypervisor;
     let viewer = service
         .consoles
@@ -97,12 +93,6 @@ pub async fn attach(
 
 fn unreachable(error: crate::vm::VmError) -> ApiError {
     ApiError::conflict(format!("the console cannot be reached: {error}"))
-}
-
-async fn find(service: &Service, account: i64, id: i64) -> ApiResult<DropletRow> {
-    droplet::find(service.db.read(), account, id)
-        .await?
-        .ok_or_else(ApiError::not_found)
 }
 
 /// Serves a viewer until either side ends, or the service.
@@ -205,7 +195,7 @@ pub async fn log(
     PathId(id): PathId,
     Query(tail): Query<Tail>,
 ) -> ApiResult<Response> {
-    let row = find(&service, account.id, id).await?;
+    let row = live(service.db.read(), account.id, id).await?;
     let bytes = match tail.tail.map(u64::try_from) {
         None => MAX_LOG_BYTES,
         Some(Ok(bytes)) => bytes.min(MAX_LOG_BYTES),

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use abbild_api::{ConsoleKeys, ConsoleKind};
 use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::BytesMut;
@@ -13,11 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::ticket::Visitor;
-use super::{Entrance, find, going_away, unreachable};
+use super::{Entrance, going_away, unreachable};
 use crate::Service;
 use crate::auth::Caller;
 use crate::drain::Session;
-use crate::http::{ApiError, ApiResult, Body, PathId};
+use crate::http::droplet::live;
+use crate::http::{ApiError, ApiResult, Body, Handshake, PathId};
 use crate::vm::{Hypervisor, KEYS};
 
 /// Keys that can be pressed together.
@@ -36,10 +36,7 @@ const MAX_KEYS: usize = 8;
     params(
         PathId,
         Entrance,
-        ("connection" = String, Header, description = "`upgrade`"),
-        ("upgrade" = String, Header, description = "`websocket`"),
-        ("sec-websocket-version" = String, Header, description = "`13`"),
-        ("sec-websocket-key" = String, Header, description = "16 random bytes in Base64"),
+        Handshake,
     ),
     responses(
         (status = 101, description = "The connection is a WebSocket from here on"),
@@ -50,7 +47,7 @@ pub async fn attach(
     State(service): State<Arc<Service>>,
     visitor: Visitor,
     PathId(id): PathId,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    handshake: Handshake,
 ) -> ApiResult<Response> {
     let (row, _) = visitor.enter(&service, id, ConsoleKind::Vnc).await?;
     if !visitor.entrance.may_type()? {
@@ -58,7 +55,7 @@ pub async fn attach(
             "`mode` is for the serial console; a viewer of VNC decides itself whether it only looks",
         ));
     }
-    let upgrade = upgrade.map_err(|e| ApiError::bad_request(e.body_text()))?;
+    let upgrade = handshake.upgrade()?;
     let hypervisor = &service.region(&row.region)?.hypervisor;
     let screen = hypervisor.screen(row.id).await.map_err(unreachable)?;
     let session = service.drain.session();
@@ -122,7 +119,7 @@ pub async fn keys(
     PathId(id): PathId,
     Body(request): Body<ConsoleKeys>,
 ) -> ApiResult<StatusCode> {
-    let row = find(&service, account.id, id).await?;
+    let row = live(service.db.read(), account.id, id).await?;
     if request.keys.is_empty() || request.keys.len() > MAX_KEYS {
         return Err(ApiError::unprocessable(format!(
             "`keys` must name between 1 and {MAX_KEYS} keys"

@@ -12,13 +12,14 @@ use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
-use super::{Entrance, find};
+use super::Entrance;
 use crate::Service;
 use crate::auth::{self, Identity, Proof};
 use crate::db::console;
 use crate::db::droplet::DropletRow;
 use crate::db::word;
 use crate::http::action::timestamp;
+use crate::http::droplet::live;
 use crate::http::{ApiError, ApiResult, Body, PathId};
 
 /// Somebody who wants to see a console. What the route demands has been checked, unless they have a
@@ -70,7 +71,7 @@ impl Visitor {
             }
             (None, None) => return Err(ApiError::unauthorized()),
         };
-        Ok((find(service, account, id).await?, holder))
+        Ok((live(service.db.read(), account, id).await?, holder))
     }
 }
 
@@ -102,7 +103,7 @@ pub async fn create(
     PathId(id): PathId,
     Body(request): Body<CreateConsoleTicket>,
 ) -> ApiResult<(StatusCode, Json<ConsoleTicketOne>)> {
-    let row = find(&service, identity.account.id, id).await?;
+    let row = live(service.db.read(), identity.account.id, id).await?;
     let secret = auth::random()?;
     let mut tx = service.db.write().await?;
     let (hash, kind) = (auth::hash(&secret), word(request.kind));

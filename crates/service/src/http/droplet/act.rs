@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use abbild_api::{
-    ActionOne, ActionsOfMany, DropletAction, DropletStatus, IdOrName, Quota, RegionCopyStatus,
-    Stage,
+    ActionOne, ActionsOfMany, DropletAction, DropletStatus, Forward, IdOrName, Quota,
+    RegionCopyStatus, Stage,
 };
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::{create, forward, tagged};
+use super::{create, forward, live, tagged};
 use crate::Service;
 use crate::auth::Caller;
 use crate::db::action::ActionRow;
@@ -44,9 +44,7 @@ pub async fn act(
     Body(wanted): Body<DropletAction>,
 ) -> ApiResult<(StatusCode, Json<ActionOne>)> {
     let mut tx = service.db.write().await?;
-    let row = droplet::find(&mut *tx, account.id, id)
-        .await?
-        .ok_or_else(ApiError::not_found)?;
+    let row = live(&mut *tx, account.id, id).await?;
     let begun = begin(&service, &mut tx, &row, &wanted).await?;
     tx.commit().await?;
     service.announce("droplet");
@@ -129,7 +127,7 @@ async fn begin(
             port,
             guest_port,
             protocol,
-        } => forward::begin(row, forward::wanted(*port, *guest_port, *protocol))?,
+        } => forward::begin(row, Forward::new(*port, *guest_port, *protocol))?,
         DropletAction::Unforward { port, protocol } => forward::check_end(row, *port, *protocol)?,
         DropletAction::Rename { name } => {
             create::check_name(name)?;
@@ -186,18 +184,7 @@ async fn begin_rebuild(tx: &mut Tx, row: &DropletRow, which: &IdOrName) -> ApiRe
     let disk_gb = size_of(row)?.disk_gb_of(row.disk_gb);
     let disk_bytes = db::from_sql_size(disk_gb) << 30;
     let image = create::usable_image(tx, row.account_id, which, disk_bytes).await?;
-    let copy = image::region(tx, image.id, &row.region).await?;
-    let is_there = match &copy {
-        Some(copy) => copy.status()? == RegionCopyStatus::Available,
-        None => false,
-    };
-    match image.digest {
-        Some(digest) if is_there => Ok(droplet::set_next(tx, row.id, &digest).await?),
-        _ => Err(ApiError::unprocessable(format!(
-            "image {} is not available in region `{}`, where the droplet is; transfer it there first",
-            image.id, row.region
-        ))),
-    }
+    create::reserve(tx, row, &image).await
 }
 
 /// The image has a row at once, so that it counts, and can be seen.

@@ -254,6 +254,25 @@ pub async fn usable_image(
     Ok(row)
 }
 
+/// Has `image`, on which a machine is about to lie, stay in the machine's region.
+///
+/// # Errors
+/// 422 when it is not available there.
+pub async fn reserve(tx: &mut Tx, row: &DropletRow, image: &ImageRow) -> ApiResult<()> {
+    let copy = image::region(tx, image.id, &row.region).await?;
+    let is_there = match &copy {
+        Some(copy) => copy.status()? == RegionCopyStatus::Available,
+        None => false,
+    };
+    match &image.digest {
+        Some(digest) if is_there => Ok(droplet::set_next(tx, row.id, digest).await?),
+        _ => Err(ApiError::unprocessable(format!(
+            "image {} is not available in region `{}`, where the droplet is; transfer it there first",
+            image.id, row.region
+        ))),
+    }
+}
+
 /// The region that was asked for, by slug or the beginning of one, or the image's first.
 async fn usable_region(
     service: &Service,

@@ -9,15 +9,6 @@ use crate::http::{ApiError, ApiResult};
 /// More of them would say that the machine should have a network of its own.
 const MAX_FORWARDS: usize = 64;
 
-/// What was asked for.
-pub fn wanted(port: u16, guest_port: Option<u16>, protocol: Protocol) -> Forward {
-    Forward {
-        port,
-        guest_port: guest_port.unwrap_or(port),
-        protocol,
-    }
-}
-
 /// Refuses what cannot be done; true if it is the case already.
 pub fn begin(row: &DropletRow, wanted: Forward) -> ApiResult<bool> {
     let Forward { port, protocol, .. } = wanted;

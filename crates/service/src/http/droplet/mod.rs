@@ -20,7 +20,7 @@ use crate::auth::Caller;
 use crate::db::droplet::{self, DropletRow};
 use crate::db::image::Filter;
 use crate::db::tag::{self, Kind};
-use crate::db::{self, Tx};
+use crate::db::{self, Executor, Tx};
 use crate::machine;
 pub use view::find;
 
@@ -79,8 +79,8 @@ pub async fn show(
     Language(lang): Language,
     PathId(id): PathId,
 ) -> ApiResult<Json<DropletOne>> {
-    let row = droplet::find(service.db.read(), account.id, id).await?;
-    let droplet = view::to_api(&service, row.ok_or_else(ApiError::not_found)?, lang).await?;
+    let row = live(service.db.read(), account.id, id).await?;
+    let droplet = view::to_api(&service, row, lang).await?;
     Ok(Json(DropletOne { droplet }))
 }
 
@@ -104,9 +104,7 @@ pub async fn delete(
 /// Hides a droplet from its owner and has it removed from its host.
 pub async fn destroy(service: &Service, account: i64, id: i64) -> ApiResult<()> {
     let mut tx = service.db.write().await?;
-    let row = droplet::find(&mut *tx, account, id)
-        .await?
-        .ok_or_else(ApiError::not_found)?;
+    let row = live(&mut *tx, account, id).await?;
     destroy_row(&mut tx, &row).await?;
     tx.commit().await?;
     service.announce("droplet");
@@ -143,6 +141,16 @@ pub async fn delete_tagged(
     tx.commit().await?;
     service.announce("droplet");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A machine that its owner has not deleted.
+///
+/// # Errors
+/// 404
+pub async fn live(db: impl Executor<'_>, account: i64, id: i64) -> ApiResult<DropletRow> {
+    droplet::find(db, account, id)
+        .await?
+        .ok_or_else(ApiError::not_found)
 }
 
 /// The droplets with the tag `tag_name`, without which nothing is done to several at once.

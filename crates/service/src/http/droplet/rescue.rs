@@ -1,12 +1,11 @@
 //! Whether a machine can be rescued, as far as that is known when it is asked for.
 
-use abbild_api::{IdOrName, RegionCopyStatus};
+use abbild_api::IdOrName;
 
 use super::create;
 use crate::Service;
 use crate::db::Tx;
-use crate::db::droplet::{self, DropletRow};
-use crate::db::image;
+use crate::db::droplet::DropletRow;
 use crate::http::{ApiError, ApiResult};
 use crate::vm::Hypervisor;
 
@@ -37,24 +36,15 @@ pub async fn begin(
         });
     };
     let image = create::usable_image(tx, row.account_id, which, u64::MAX).await?;
-    let copy = image::region(tx, image.id, &row.region).await?;
-    let is_there = match &copy {
-        Some(copy) => copy.status()? == RegionCopyStatus::Available,
-        None => false,
-    };
-    match image.digest {
-        Some(digest) if digest == row.digest => Err(ApiError::unprocessable(format!(
+    if image.digest.as_ref() == Some(&row.digest) {
+        return Err(ApiError::unprocessable(format!(
             "image {} is what the droplet's own disk was made from, so both disks would have the same \
              filesystems by the same names, and the guest would confuse them; take another image, or \
              the built-in rescue system, without `image`",
             image.id
-        ))),
-        Some(digest) if is_there => Ok(droplet::set_next(tx, row.id, &digest).await?),
-        _ => Err(ApiError::unprocessable(format!(
-            "image {} is not available in region `{}`, where the droplet is; transfer it there first",
-            image.id, row.region
-        ))),
+        )));
     }
+    create::reserve(tx, row, &image).await
 }
 
 /// Refuses to end what has not begun.

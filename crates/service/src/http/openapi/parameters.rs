@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, 
 
 use crate::http::conditional::IfMatch;
 use crate::http::extract::{
-    DEFAULT_PER_PAGE, Language, MAX_PAGE, MAX_PER_PAGE, Paging, PathId, Which,
+    DEFAULT_PER_PAGE, Handshake, Language, MAX_PAGE, MAX_PER_PAGE, Paging, PathId, Which,
 };
 
 fn parameter(name: &str, place: ParameterIn, schema: ObjectBuilder, text: &str) -> Parameter {
@@ -49,6 +49,23 @@ impl IntoParams for IfMatch {
         let what = "The entity tag (`ETag`) of the image as the client knows it: if it changed since, the \
                     answer is 412 and nothing happens";
         vec![parameter("if-match", ParameterIn::Header, text(), what)]
+    }
+}
+
+impl IntoParams for Handshake {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let headers = [
+            ("connection", "`upgrade`"),
+            ("upgrade", "`websocket`"),
+            ("sec-websocket-version", "`13`"),
+            ("sec-websocket-key", "16 random bytes in Base64"),
+        ];
+        let header = |(name, what)| {
+            let mut header = parameter(name, ParameterIn::Header, text(), what);
+            header.required = Required::True;
+            header
+        };
+        headers.map(header).into()
     }
 }
 

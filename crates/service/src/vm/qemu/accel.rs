@@ -152,7 +152,7 @@ impl Accelerator {
             .map(|data| (data.ino(), data.size(), data.mtime()))
             .ok();
         let user = rustix::process::geteuid().as_raw();
-        format!("boot {}, QEMU {program:?}, user {user}", boot)
+        format!("boot {boot}, QEMU {program:?}, user {user}")
     }
 
     /// Runs the trial guest; an error says how it failed.

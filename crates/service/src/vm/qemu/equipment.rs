@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::files::doing;
+use super::files::{absolute, doing};
 use crate::vm::VmError;
 
 /// Where it is; none of it need be installed.
@@ -47,7 +47,7 @@ impl Uefi {
     /// When it is not installed.
     pub fn code(&self) -> Result<String, VmError> {
         self.check()?;
-        for_qemu(&self.code)
+        absolute(&self.code)
     }
 
     /// Whether both files are there.
@@ -95,7 +95,7 @@ impl RescueSystem {
     pub fn files(&self) -> Result<[String; 2], VmError> {
         self.check()?;
         let [kernel, initrd] = self.paths();
-        Ok([for_qemu(&kernel)?, for_qemu(&initrd)?])
+        Ok([absolute(&kernel)?, absolute(&initrd)?])
     }
 
     /// Whether both files are there.
@@ -118,14 +118,4 @@ impl RescueSystem {
     fn paths(&self) -> [PathBuf; 2] {
         ["vmlinuz", "initrd"].map(|name| self.directory.join(name))
     }
-}
-
-/// QEMU is started in another directory.
-fn for_qemu(path: &Path) -> Result<String, VmError> {
-    let absolute = std::path::absolute(path).map_err(doing("resolving a path"))?;
-    let text = absolute.to_str().ok_or_else(|| {
-        let path = path.display();
-        VmError::Hypervisor(format!("the path {path} is not valid UTF-8"))
-    })?;
-    Ok(text.to_owned())
 }

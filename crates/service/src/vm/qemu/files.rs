@@ -419,12 +419,12 @@ fn config_drive(spec: &VmSpec, uuid: &str) -> Result<Vec<u8>, VmError> {
     drive.map_err(doing("making the config drive"))
 }
 
-/// The path of an image, as QEMU is told it.
-pub fn absolute(image: &Path) -> Result<String, VmError> {
-    let path = std::path::absolute(image).map_err(doing("resolving the image path"))?;
+/// A path as QEMU is told it, which is started in another directory.
+pub fn absolute(path: &Path) -> Result<String, VmError> {
+    let path = std::path::absolute(path).map_err(doing("resolving a path"))?;
     let text = path.to_str().ok_or_else(|| {
         let path = path.display();
-        VmError::Hypervisor(format!("the path of the image, {path}, is not valid UTF-8"))
+        VmError::Hypervisor(format!("the path {path} is not valid UTF-8"))
     })?;
     Ok(text.to_owned())
 }

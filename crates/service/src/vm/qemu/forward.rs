@@ -11,8 +11,8 @@ use serde_json::json;
 use super::command::NETWORK;
 use super::files::MachineDir;
 use super::process;
+use crate::vm::VmError;
 use crate::vm::network::check_port;
-use crate::vm::{VmError, VmId};
 
 /// A rule as QEMU writes it, also on its command line.
 pub fn rule(address: Ipv4Addr, forward: &Forward) -> String {
@@ -28,17 +28,13 @@ fn host_side(address: Ipv4Addr, port: u16, protocol: Protocol) -> String {
 }
 
 /// Adds a rule, or puts it in the place of the one that has its port.
-pub async fn add(
-    machine: &MachineDir,
-    id: VmId,
-    address: Ipv4Addr,
-    forward: &Forward,
-) -> Result<(), VmError> {
+pub async fn add(machine: &MachineDir, forward: &Forward) -> Result<(), VmError> {
     let Forward { port, protocol, .. } = *forward;
-    remove(machine, id, address, port, protocol).await?;
+    remove(machine, port, protocol).await?;
+    let address = machine.launch()?.address;
     check(address, port, protocol)?;
     let rule = rule(address, forward);
-    let answer = say(machine, id, &format!("hostfwd_add {NETWORK} {rule}")).await?;
+    let answer = say(machine, &format!("hostfwd_add {NETWORK} {rule}")).await?;
     match answer.trim() {
         "" => Ok(()),
         problem => Err(VmError::Hypervisor(problem.to_owned())),
@@ -46,15 +42,9 @@ pub async fn add(
 }
 
 /// Removes a rule; one that is not there is removed already.
-pub async fn remove(
-    machine: &MachineDir,
-    id: VmId,
-    address: Ipv4Addr,
-    port: u16,
-    protocol: Protocol,
-) -> Result<(), VmError> {
-    let rule = host_side(address, port, protocol);
-    say(machine, id, &format!("hostfwd_remove {NETWORK} {rule}")).await?;
+pub async fn remove(machine: &MachineDir, port: u16, protocol: Protocol) -> Result<(), VmError> {
+    let rule = host_side(machine.launch()?.address, port, protocol);
+    say(machine, &format!("hostfwd_remove {NETWORK} {rule}")).await?;
     Ok(())
 }
 
@@ -67,10 +57,7 @@ pub fn check(address: Ipv4Addr, port: u16, protocol: Protocol) -> Result<(), VmE
     })
 }
 
-async fn say(machine: &MachineDir, id: VmId, line: &str) -> Result<String, VmError> {
-    if !machine.is_alive()? {
-        return Err(VmError::NotRunning(id));
-    }
+async fn say(machine: &MachineDir, line: &str) -> Result<String, VmError> {
     let mut qmp = process::monitor(machine).await?;
     let command = json!({ "command-line": line });
     let answer = qmp.execute_with("human-monitor-command", command).await?;

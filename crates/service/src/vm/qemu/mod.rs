@@ -21,7 +21,6 @@ mod trial;
 
 use std::collections::HashMap;
 use std::fs::DirBuilder;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +35,6 @@ use self::accel::Accelerator;
 pub use self::equipment::{Equipment, RescueSystem, Uefi};
 use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
 use self::qmp::Qmp;
-
 use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
 
 /// How long a machine that is polled may take to say what it does. One that does not answer is
@@ -137,6 +135,15 @@ impl Qemu {
         }
     }
 
+    /// As [`Self::existing`], for a machine that must be on.
+    async fn running(&self, id: VmId) -> Result<(MachineDir, OwnedMutexGuard<()>), VmError> {
+        let (machine, guard) = self.existing(id).await?;
+        match machine.is_alive()? {
+            true => Ok((machine, guard)),
+            false => Err(VmError::NotRunning(id)),
+        }
+    }
+
     async fn run(&self, machine: &MachineDir, spec: &VmSpec) -> Result<(), VmError> {
         let processor = self.accelerator.processor().await;
         process::start(&self.program, machine, spec, processor, &self.equipment).await
@@ -185,10 +192,7 @@ impl Hypervisor for Qemu {
     }
 
     async fn press_power_button(&self, id: VmId) -> Result<(), VmError> {
-        let (machine, _guard) = self.existing(id).await?;
-        if !machine.is_alive()? {
-            return Err(VmError::NotRunning(id));
-        }
+        let (machine, _guard) = self.running(id).await?;
         let pressed = async {
             let mut qmp = process::monitor(&machine).await?;
             Ok::<_, VmError>(qmp.execute("system_powerdown").await?)
@@ -221,10 +225,7 @@ impl Hypervisor for Qemu {
     }
 
     async fn console(&self, id: VmId) -> Result<UnixStream, VmError> {
-        let (machine, _guard) = self.existing(id).await?;
-        if !machine.is_alive()? {
-            return Err(VmError::NotRunning(id));
-        }
+        let (machine, _guard) = self.running(id).await?;
         let mut qmp = process::monitor(&machine).await?;
         // A second client would be accepted by the system and then hear nothing, so ask first.
         if !console_becomes(&mut qmp, false).await? {
@@ -239,10 +240,7 @@ impl Hypervisor for Qemu {
     }
 
     async fn screen(&self, id: VmId) -> Result<UnixStream, VmError> {
-        let (machine, _guard) = self.existing(id).await?;
-        if !machine.is_alive()? {
-            return Err(VmError::NotRunning(id));
-        }
+        let (machine, _guard) = self.running(id).await?;
         match machine.connect(VNC_SOCKET).await {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(VmError::NoScreen(id))
@@ -252,10 +250,7 @@ impl Hypervisor for Qemu {
     }
 
     async fn press_keys(&self, id: VmId, keys: &[String]) -> Result<(), VmError> {
-        let (machine, _guard) = self.existing(id).await?;
-        if !machine.is_alive()? {
-            return Err(VmError::NotRunning(id));
-        }
+        let (machine, _guard) = self.running(id).await?;
         let keys: Vec<_> = keys
             .iter()
             .map(|key| serde_json::json!({ "type": "qcode", "data": key }))
@@ -274,20 +269,14 @@ impl Hypervisor for Qemu {
         blocking(move || machine.console_log(max_bytes)).await
     }
 
-    async fn forward(&self, id: VmId, address: Ipv4Addr, forward: Forward) -> Result<(), VmError> {
-        let (machine, _guard) = self.existing(id).await?;
-        forward::add(&machine, id, address, &forward).await
+    async fn forward(&self, id: VmId, forward: Forward) -> Result<(), VmError> {
+        let (machine, _guard) = self.running(id).await?;
+        forward::add(&machine, &forward).await
     }
 
-    async fn unforward(
-        &self,
-        id: VmId,
-        address: Ipv4Addr,
-        port: u16,
-        protocol: Protocol,
-    ) -> Result<(), VmError> {
-        let (machine, _guard) = self.existing(id).await?;
-        forward::remove(&machine, id, address, port, protocol).await
+    async fn unforward(&self, id: VmId, port: u16, protocol: Protocol) -> Result<(), VmError> {
+        let (machine, _guard) = self.running(id).await?;
+        forward::remove(&machine, port, protocol).await
     }
 
     async fn snapshot(

@@ -10,7 +10,7 @@
 //!
 //! Reference: <https://www.qemu.org/docs/master/interop/live-block-operations.html>.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -110,6 +110,7 @@ async fn look(
         return Err(VmError::Hypervisor(format!("copying the disk: {error}")));
     }
     dismiss(&mut qmp).await?;
+    close(&mut qmp).await?;
     Ok(true)
 }
 
@@ -120,10 +121,15 @@ async fn job(qmp: &mut Qmp) -> Result<Option<Value>, VmError> {
     Ok(jobs.find(|job| job["id"] == NAME).cloned())
 }
 
-/// Forgets a job that has ended, and closes the copy.
+/// Forgets a job that has ended.
 async fn dismiss(qmp: &mut Qmp) -> Result<(), VmError> {
     qmp.execute_with("job-dismiss", json!({ "id": NAME }))
         .await?;
+    Ok(())
+}
+
+/// Closes the copy.
+async fn close(qmp: &mut Qmp) -> Result<(), VmError> {
     qmp.execute_with("blockdev-del", json!({ "node-name": NAME }))
         .await?;
     Ok(())
@@ -141,7 +147,7 @@ pub async fn clear(machine: &MachineDir) -> Result<(), VmError> {
             result => result?,
         }
     }
-    remove_file(Path::new(&machine.file(files::SNAPSHOT)))
+    remove_file(&machine.file(files::SNAPSHOT))
 }
 
 async fn forget(machine: &MachineDir) -> Result<(), VmError> {
@@ -149,8 +155,7 @@ async fn forget(machine: &MachineDir) -> Result<(), VmError> {
     let deadline = Instant::now() + END_TIMEOUT;
     while let Some(job) = job(&mut qmp).await? {
         if job["status"] == "concluded" {
-            qmp.execute_with("job-dismiss", json!({ "id": NAME }))
-                .await?;
+            dismiss(&mut qmp).await?;
             continue;
         }
         // Refused while it is ending already, which is as good.
@@ -167,8 +172,7 @@ async fn forget(machine: &MachineDir) -> Result<(), VmError> {
         .await?;
     let mut nodes = nodes.as_array().into_iter().flatten();
     if nodes.any(|node| node["node-name"] == NAME) {
-        qmp.execute_with("blockdev-del", json!({ "node-name": NAME }))
-            .await?;
+        close(&mut qmp).await?;
     }
     Ok(())
 }
