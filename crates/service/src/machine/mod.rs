@@ -23,7 +23,8 @@ use crate::db::image::ImageRow;
 use crate::db::{self, Tx, from_json, from_sql_size};
 use crate::jobs::JobContext;
 use crate::size::Size;
-use crate::vm::{Hypervisor, VmSpec, network, platform};
+use crate::vm::network::{self, Network, UserNetwork};
+use crate::vm::{Hypervisor, VmSpec, platform};
 use crate::{Service, removal};
 pub use watch::watch;
 
@@ -126,15 +127,22 @@ async fn spec(
         memory_mib: size.memory_mib,
         disk_bytes: disk_bytes.max(virtual_bytes),
         image: region.store.file(&row.digest).await?,
-        address: row.address.parse::<Ipv4Addr>()?,
-        ssh_port: u16::try_from(row.ssh_port)?,
+        network: network(row)?,
         ssh_keys: from_json(&row.ssh_keys)?,
         user_data: row.user_data.clone().map(String::into_bytes),
         hardware: hardware(service, image.id).await?,
         rescue,
-        forwards: row.forwards()?,
         region: row.region.clone(),
     })
+}
+
+/// How a machine is connected.
+fn network(row: &DropletRow) -> anyhow::Result<Network> {
+    Ok(Network::User(UserNetwork {
+        address: row.address.parse()?,
+        ssh_port: u16::try_from(row.ssh_port)?,
+        forwards: row.forwards()?,
+    }))
 }
 
 /// Carries out what a machine was asked for.

@@ -25,6 +25,8 @@ use std::path::PathBuf;
 use abbild_api::{Forward, Hardware, Protocol};
 use tokio::net::UnixStream;
 
+use self::network::Network;
+
 /// The permanent number of a machine: the droplet id.
 pub type VmId = i64;
 
@@ -43,10 +45,8 @@ pub struct VmSpec {
     pub disk_bytes: u64,
     /// The canonical image in the region's store. It is only ever read.
     pub image: PathBuf,
-    /// The loopback address allotted to the machine.
-    pub address: Ipv4Addr,
-    /// Host port on `address` that leads to the guest's port 22.
-    pub ssh_port: u16,
+    /// How it is connected.
+    pub network: Network,
     /// OpenSSH public keys for the default user, verbatim, with the name of each.
     pub ssh_keys: Vec<(String, String)>,
     /// cloud-init user data, any content.
@@ -55,8 +55,6 @@ pub struct VmSpec {
     pub hardware: Hardware,
     /// What it runs instead of its own system.
     pub rescue: Option<Rescue>,
-    /// Ports of `address` that lead into the guest, beside `ssh_port`.
-    pub forwards: Vec<Forward>,
     /// Slug of the region, told to the guest as its availability zone.
     pub region: String,
 }
@@ -217,7 +215,7 @@ pub trait Hypervisor: Send + Sync {
     ) -> impl Future<Output = Result<Vec<u8>, VmError>> + Send;
 
     /// Has a port of the machine's address lead into the guest from now on. After the next start, what
-    /// [`VmSpec::forwards`] says is so. A machine that is off is [`VmError::NotRunning`].
+    /// [`VmSpec::network`] says is so. A machine that is off is [`VmError::NotRunning`].
     fn forward(
         &self,
         id: VmId,

@@ -1,6 +1,6 @@
-//! The host's side of a machine's network: which port leads to its port 22.
+//! How a machine is connected, and the host's side of it: which port leads to its port 22.
 //!
-//! Every machine has a loopback address of its own (all of 127.0.0.0/8 reaches this host), so that
+//! In the user network every machine has a loopback address of its own (all of 127.0.0.0/8 reaches this host), so that
 //! its SSH can be on port 22 where clients expect it. Two things get in the way: only root may
 //! bind ports below 1024, and an SSH server of the host that listens on *every* address occupies
 //! port 22 of all of them. In both cases the machine gets a port from [`SSH_PORTS`] further on.
@@ -12,7 +12,33 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-use abbild_api::Protocol;
+use abbild_api::{Forward, Protocol};
+use serde::{Deserialize, Serialize};
+
+/// How a machine is connected.
+///
+/// The variants of a machine's `launch.json` are told apart by `network`, but for the first, which has
+/// none, as in the files of versions that knew no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "network", rename_all = "lowercase")]
+pub enum Network {
+    /// By QEMU itself, without privileges: the guest reaches the world as the service does, and what
+    /// is to be reached of the guest are single ports.
+    #[serde(untagged)]
+    User(UserNetwork),
+}
+
+/// A network of QEMU's own making for one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNetwork {
+    /// The loopback address allotted to the machine.
+    pub address: Ipv4Addr,
+    /// Host port on `address` that leads to the guest's port 22.
+    pub ssh_port: u16,
+    /// Ports of `address` that lead into the guest, beside `ssh_port`.
+    #[serde(default)]
+    pub forwards: Vec<Forward>,
+}
 
 /// Host ports for a machine's port 22, best first.
 pub const SSH_PORTS: [u16; 3] = [22, 2222, 22022];

@@ -8,13 +8,12 @@
 //! Nothing is left to QEMU's guessing: formats and backing files are stated node by node, so no
 //! byte that a guest or a customer wrote decides how a file is read.
 
-use abbild_api::{Chipset, Devices, Firmware, Forward, Hardware, Protocol};
+use abbild_api::{Chipset, Devices, Firmware, Hardware};
 use serde_json::json;
 
 use super::equipment::{Equipment, RESCUE_COMMAND_LINE, Uefi};
 use super::files::{self, Launch};
-use super::forward;
-use crate::vm::network::mac_address;
+use super::netdev;
 use crate::vm::{RESCUED_DISK, Rescue, VmError, platform};
 
 /// How the guest's processors are run.
@@ -42,9 +41,6 @@ impl Processor {
 pub const BASE_NODE: &str = "base";
 /// The name by which QEMU knows the machine's disk.
 pub const DISK_NODE: &str = "disk";
-
-/// The name by which QEMU knows the machine's network.
-pub const NETWORK: &str = "net0";
 
 /// What no QEMU of ours may do, whatever its guest makes of it: start programs, change users,
 /// rearrange the scheduler, or use system calls from the last century. This also rules out
@@ -81,7 +77,8 @@ pub fn arguments(
         line.add("-initrd", initrd);
         line.add("-append", RESCUE_COMMAND_LINE);
     }
-    line.network(launch, hardware);
+    line.add("-netdev", netdev::backend(&launch.network));
+    line.add("-device", netdev::card(launch.id, hardware));
     line.add("-device", "virtio-rng-pci,addr=6");
     line.consoles();
     line.add("-pidfile", files::PID);
@@ -189,30 +186,6 @@ impl CommandLine {
         Ok(())
     }
 
-    fn network(&mut self, launch: &Launch, hardware: &Hardware) {
-        let ssh = Forward {
-            port: launch.ssh_port,
-            guest_port: 22,
-            protocol: Protocol::Tcp,
-        };
-        // IPv6 would be offered to the guest even where the host has none.
-        let mut network = format!("user,id={NETWORK},ipv6=off");
-        for forward in launch.forwards.iter().chain([&ssh]) {
-            network += &format!(",hostfwd={}", forward::rule(launch.address, forward));
-        }
-        self.add("-netdev", network);
-        let card = match hardware.devices {
-            Devices::Virtio => "virtio-net-pci",
-            Devices::Emulated => "e1000",
-        };
-        let mac = mac_address(launch.id);
-        // An empty ROM file saves loading the network boot code.
-        self.add(
-            "-device",
-            format!("{card},addr=5,netdev={NETWORK},mac={mac},romfile="),
-        );
-    }
-
     /// The serial line, the screen, and the monitor: all of them sockets in the machine's directory,
     /// so that nobody but the service reaches them.
     fn consoles(&mut self) {
@@ -298,8 +271,19 @@ fn config_node() -> String {
 
 #[cfg(test)]
 mod tests {
+    use abbild_api::{Forward, Protocol};
+
     use super::*;
+    use crate::vm::network::{Network, UserNetwork};
     use crate::vm::qemu::RescueSystem;
+
+    fn user_network(forwards: Vec<Forward>) -> Network {
+        Network::User(UserNetwork {
+            address: "127.1.2.3".parse().unwrap(),
+            ssh_port: 22,
+            forwards,
+        })
+    }
 
     fn launch(hardware: Hardware) -> Launch {
         Launch {
@@ -308,13 +292,7 @@ mod tests {
             vcpus: 2,
             memory_mib: 1024,
             image: IMAGE.into(),
-            address: "127.1.2.3".parse().unwrap(),
-            ssh_port: 22,
-            forwards: vec![Forward {
-                port: 5353,
-                guest_port: 53,
-                protocol: Protocol::Udp,
-            }],
+            network: user_network(vec![Forward::new(5353, Some(53), Protocol::Udp)]),
             hardware,
         }
     }
@@ -437,8 +415,12 @@ mod tests {
     #[test]
     fn the_files_of_earlier_versions_can_be_read() {
         let text = r#"{"id": 7, "uuid": "6e3a9c0e-0000-4000-8000-00000000002a", "vcpus": 1,
-            "memory_mib": 512, "image": "/i", "address": "127.0.0.9", "ssh_port": 22}"#;
+            "memory_mib": 512, "image": "/i", "address": "127.1.2.3", "ssh_port": 22}"#;
         let launch: Launch = serde_json::from_str(text).unwrap();
         assert_eq!(launch.hardware, platform::before_choice());
+        assert_eq!(launch.network, user_network(Vec::new()));
+        let written = serde_json::to_string(&launch).unwrap();
+        let read: Launch = serde_json::from_str(&written).unwrap();
+        assert_eq!(read.network, launch.network);
     }
 }

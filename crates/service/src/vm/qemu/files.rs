@@ -23,12 +23,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use abbild_api::{Firmware, Forward, Hardware};
+use abbild_api::{Firmware, Hardware};
 use abbild_convert::{Backing, create_overlay};
 use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
@@ -36,7 +35,7 @@ use tokio::net::UnixStream;
 
 use super::equipment::{Equipment, Uefi};
 use crate::vm::config_drive::ConfigDrive;
-use crate::vm::network::mac_address;
+use crate::vm::network::{Network, mac_address};
 use crate::vm::platform;
 use crate::vm::{Rescue, VmError, VmId, VmSpec, VmStatus};
 
@@ -75,11 +74,8 @@ pub struct Launch {
     pub memory_mib: u32,
     /// Absolute.
     pub image: String,
-    pub address: Ipv4Addr,
-    pub ssh_port: u16,
-    /// Absent in the files of earlier versions.
-    #[serde(default)]
-    pub forwards: Vec<Forward>,
+    #[serde(flatten)]
+    pub network: Network,
     /// Absent in the files of earlier versions.
     #[serde(default = "platform::before_choice")]
     pub hardware: Hardware,
@@ -171,9 +167,7 @@ impl MachineDir {
             vcpus: spec.vcpus,
             memory_mib: spec.memory_mib,
             image: image.clone(),
-            address: spec.address,
-            ssh_port: spec.ssh_port,
-            forwards: spec.forwards.clone(),
+            network: spec.network.clone(),
             hardware: spec.hardware.clone(),
         };
         DirBuilder::new()
@@ -198,9 +192,7 @@ impl MachineDir {
         let mut launch = self.launch()?;
         launch.vcpus = spec.vcpus;
         launch.memory_mib = spec.memory_mib;
-        launch.address = spec.address;
-        launch.ssh_port = spec.ssh_port;
-        launch.forwards.clone_from(&spec.forwards);
+        launch.network.clone_from(&spec.network);
         let text = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
         self.replace(LAUNCH, &text.map_err(doing("writing launch.json"))?)?;
         self.replace(CONFIG_DRIVE, &config_drive(spec, &launch.uuid)?)?;

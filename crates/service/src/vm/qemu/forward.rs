@@ -8,11 +8,11 @@ use std::net::Ipv4Addr;
 use abbild_api::{Forward, Protocol};
 use serde_json::json;
 
-use super::command::NETWORK;
 use super::files::MachineDir;
+use super::netdev::{NETWORK, check_port};
 use super::process;
 use crate::vm::VmError;
-use crate::vm::network::check_port;
+use crate::vm::network::Network;
 
 /// A rule as QEMU writes it, also on its command line.
 pub fn rule(address: Ipv4Addr, forward: &Forward) -> String {
@@ -31,8 +31,8 @@ fn host_side(address: Ipv4Addr, port: u16, protocol: Protocol) -> String {
 pub async fn add(machine: &MachineDir, forward: &Forward) -> Result<(), VmError> {
     let Forward { port, protocol, .. } = *forward;
     remove(machine, port, protocol).await?;
-    let address = machine.launch()?.address;
-    check(address, port, protocol)?;
+    let address = address(machine)?;
+    check_port(address, port, protocol)?;
     let rule = rule(address, forward);
     let answer = say(machine, &format!("hostfwd_add {NETWORK} {rule}")).await?;
     match answer.trim() {
@@ -43,18 +43,14 @@ pub async fn add(machine: &MachineDir, forward: &Forward) -> Result<(), VmError>
 
 /// Removes a rule; one that is not there is removed already.
 pub async fn remove(machine: &MachineDir, port: u16, protocol: Protocol) -> Result<(), VmError> {
-    let rule = host_side(machine.launch()?.address, port, protocol);
+    let rule = host_side(address(machine)?, port, protocol);
     say(machine, &format!("hostfwd_remove {NETWORK} {rule}")).await?;
     Ok(())
 }
 
-/// Whether the host lets us have a port now; QEMU itself does not say why it cannot.
-pub fn check(address: Ipv4Addr, port: u16, protocol: Protocol) -> Result<(), VmError> {
-    check_port(address, port, protocol).map_err(|source| VmError::Port {
-        address,
-        port,
-        source,
-    })
+fn address(machine: &MachineDir) -> Result<Ipv4Addr, VmError> {
+    let Network::User(user) = machine.launch()?.network;
+    Ok(user.address)
 }
 
 async fn say(machine: &MachineDir, line: &str) -> Result<String, VmError> {

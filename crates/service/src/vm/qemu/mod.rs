@@ -12,6 +12,7 @@ mod command;
 mod equipment;
 mod files;
 mod forward;
+mod netdev;
 mod process;
 mod qmp;
 mod snapshot;

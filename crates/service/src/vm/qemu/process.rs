@@ -13,7 +13,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use abbild_api::Protocol;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use tokio::process::{Child, Command};
@@ -22,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::command::{DISK_NODE, Processor, arguments};
 use super::equipment::Equipment;
 use super::files::{MachineDir, QMP_SOCKET, doing};
-use super::forward;
+use super::netdev;
 use super::qmp::{self, Qmp};
 use crate::vm::{VmError, VmSpec};
 
@@ -61,10 +60,7 @@ pub async fn start(
         return resume(machine).await;
     };
     let launch = machine.refresh(spec, equipment)?;
-    forward::check(launch.address, launch.ssh_port, Protocol::Tcp)?;
-    for there in &launch.forwards {
-        forward::check(launch.address, there.port, there.protocol)?;
-    }
+    netdev::check(&launch.network)?;
     let arguments = arguments(&launch, spec.rescue.as_ref(), processor, equipment)?;
     let mut child = spawn(program, machine, &arguments, lock)?;
     let started = timeout(START_TIMEOUT, async {

@@ -9,6 +9,7 @@ use abbild_convert::{Backing, create_overlay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::vm::network::{Network, UserNetwork};
 use crate::vm::platform;
 
 const GREETING: &str = "tiny guest is up\r\n";
@@ -121,13 +122,15 @@ impl Host {
             memory_mib: 64,
             disk_bytes: 64 << 20,
             image: self.image(),
-            address: [127, self.network[0], self.network[1], id as u8].into(),
-            ssh_port: 2222,
+            network: Network::User(UserNetwork {
+                address: [127, self.network[0], self.network[1], id as u8].into(),
+                ssh_port: 2222,
+                forwards: Vec::new(),
+            }),
             ssh_keys: Vec::new(),
             user_data: Some(b"#cloud-config\n".to_vec()),
             hardware: platform::choose(None),
             rescue: None,
-            forwards: Vec::new(),
             region: "hal1".into(),
         }
     }
@@ -333,7 +336,7 @@ async fn machines_share_an_image_but_not_their_disks_or_ports() {
     greeted(&qemu, 2, 1).await;
 
     let third = VmSpec {
-        address: host.spec(1).address,
+        network: host.spec(1).network,
         ..host.spec(3)
     };
     let error = qemu.create(&third).await.unwrap_err();
