@@ -5,6 +5,28 @@ verdict-accepted = angenommen
 verdict-accepted-with-warnings = mit Warnungen angenommen
 verdict-refused = abgelehnt
 
+step-firmware = Firmware gestartet
+step-boot-loader = Bootloader gestartet
+step-kernel = Kernel gestartet
+step-init = init erreicht
+step-cloud-init = cloud-init gestartet
+step-login = Anmeldung an der seriellen Konsole
+step-cloud-init-finished = cloud-init beendet
+step-sshd = SSH-Server hat geantwortet
+step-no-bootable-device = die Firmware hat nichts zum Starten gefunden
+step-boot-loader-stopped = der Bootloader wartet auf eine Eingabe
+step-kernel-panic = der Kernel hat aufgegeben
+step-initramfs-shell = das Initramfs wartet auf eine Eingabe
+step-emergency-mode = das System ist im Notfallmodus
+
+end-complete = alles war zu sehen, was es zu sehen gibt
+end-trouble = der Start ist stehen geblieben
+end-powered-off = die Maschine hat sich selbst ausgeschaltet
+end-time-limit = die Zeit war um
+
+proven-by-sshd = kein Hindernis: beim Start des Abbilds hat der SSH-Server geantwortet
+proven-by-init = kein Hindernis: beim Start des Abbilds ist das System hochgefahren
+
 not-checked-no-image = nicht geprüft, weil das Abbild nicht geöffnet werden konnte
 not-checked-no-root = nicht geprüft, weil die Dateien des Wurzeldateisystems nicht lesbar sind
 not-checked-hidden = nicht geprüft, weil die Dateien unter `{ $path }` auf einem weiteren Dateisystem liegen, das nicht lesbar ist
@@ -118,6 +140,9 @@ cloud-init-old = Version { $version } ist zu alt; nötig ist { $minimum } oder n
 cloud-init-disabled = cloud-init ist installiert, läuft beim Systemstart aber nicht
 cloud-init-no-version = cloud-init ist installiert, die Version war nicht zu finden; nötig ist { $minimum } oder neuer
 cloud-init-unclear = cloud-init ist installiert; ob es beim Systemstart läuft, ist nicht zu erkennen
+cloud-init-proven = beim Start des Abbilds bis zum Ende gelaufen
+cloud-init-not-run = in den { $seconds } Sekunden, die das Abbild gestartet war, nicht gelaufen
+cloud-init-unfinished = beim Start des Abbilds angelaufen, aber in { $seconds } Sekunden nicht zum Ende gekommen
 cloud-init-why = cloud-init gibt einer neuen Maschine Namen, Netz und SSH-Schlüssel
 cloud-init-explain =
     gesucht wird das Programm oder sein Python-Paket; die Version kommt aus `version.py` oder der Paketdatenbank, und ob
@@ -125,6 +150,7 @@ cloud-init-explain =
     `ds-identify.cfg` sowie die Units, Runlevel oder `rc.conf`, die es starten;
     Ignition, coreos-cloudinit, bsd-cloudinit und cloudbase-init genügen ebenso
 cloud-init-remedy-file = Datei entfernen, die es abschaltet
+cloud-init-remedy-look = nachsehen, was es über sich sagt
 cloud-init-remedy-policy = Richtlinie entfernen, die es abschaltet
 cloud-init-remedy-first-boot = den nächsten Start als ersten gelten lassen
 cloud-init-remedy-command-line = Schalter aus der Kernel-Befehlszeile entfernen
@@ -144,6 +170,8 @@ datasource-order-agent-elsewhere = { $source ->
    *[other] { $agent } sucht seine Daten anderswo (`{ $source }`) und findet ein ConfigDrive nicht
 }
 datasource-order-agent-unclear = wo { $agent } seine Daten sucht, ist nicht zu erkennen
+datasource-order-proven = beim Start des Abbilds kamen die Daten von ConfigDrive
+datasource-order-other = beim Start des Abbilds kamen die Daten nicht von ConfigDrive, sondern von { $source }
 datasource-order-why = die Daten einer Maschine kommen auf einem ConfigDrive; eine zuerst gefragte NoCloud-Quelle kann sie verdecken
 datasource-order-explain =
     `/etc/cloud/cloud.cfg` und die Dateien in `/etc/cloud/cloud.cfg.d` werden in der Reihenfolge gelesen, in der
@@ -160,12 +188,15 @@ sshd-good = { $server }, startet mit dem System
 sshd-missing = kein SSH-Server installiert
 sshd-disabled = { $server } ist installiert, startet aber nicht mit dem System
 sshd-unclear = { $server } ist installiert; ob es mit dem System startet, ist nicht zu erkennen
+sshd-proven = hat { $seconds } Sekunden nach dem Start des Abbilds auf Port 22 geantwortet
+sshd-silent = in den { $seconds } Sekunden, die das Abbild gestartet war, hat auf Port 22 nichts geantwortet
 sshd-why = ohne laufenden SSH-Server führt nur die Konsole in eine Maschine
 sshd-explain =
     gesucht werden die Programme von OpenSSH und dropbear, danach, was sie beim Systemstart ausführt: Verweise von
     systemd-Units und -Sockets, Runlevel von OpenRC, SysV-Verweise oder `rc.conf`; Maskierungen und
     `/etc/ssh/sshd_not_to_be_run` zählen
 sshd-remedy-file = Datei entfernen, die ihn abschaltet
+sshd-remedy-look = nachsehen, ob er läuft, und auf welchem Port
 
 support-end-title = Ende der Pflege
 support-end-passed = { $name } wird seit dem { $date } nicht mehr gepflegt
@@ -202,6 +233,9 @@ architecture-remedy = das Abbild der Distribution für x86-64 (auch amd64 genann
 boot-loader-title = Bootloader
 boot-loader-none = weder ein BIOS noch eine UEFI-Firmware findet auf der Platte einen Bootloader
 boot-loader-no-fallback = UEFI-Firmware findet `{ $program }` nicht, weil unter dem Ersatznamen `EFI/BOOT/BOOTX64.EFI` nichts liegt
+boot-loader-proven = beim Start des Abbilds gestartet
+boot-loader-not-found = beim Start des Abbilds hat die Firmware nichts zum Starten gefunden
+boot-loader-stopped = beim Start des Abbilds ist der Bootloader stehen geblieben und hat auf eine Eingabe gewartet
 boot-loader-why = die Firmware einer neuen Maschine kennt keinen Booteintrag und startet, was dort liegt, wo sie von selbst sucht
 boot-loader-explain =
     für ein BIOS Startcode im ersten Sektor und bei einer GPT eine BIOS-Boot-Partition oder eine als startfähig
@@ -214,6 +248,9 @@ kernel-title = Kernel
 kernel-absent = das Bootmenü startet `{ $path }`; diese Datei gibt es nicht
 kernel-initrd-absent = das Bootmenü lädt `{ $path }`; diese Datei gibt es nicht
 kernel-none = in `/boot` liegt kein Kernel
+kernel-proven = beim Start des Abbilds gestartet
+kernel-panicked = beim Start des Abbilds hat der Kernel aufgegeben
+kernel-not-seen = in den { $seconds } Sekunden, die das Abbild gestartet war, hat sich kein Kernel gezeigt; das Bildschirmfoto zeigt, wie weit es kam
 kernel-why = ohne Kernel und Initrd kann der Bootloader das System nicht starten
 kernel-explain =
     das Startmenü wird gelesen, wie der Bootloader es liest; der Kernel und jede initrd des Eintrags, der von selbst
@@ -239,14 +276,19 @@ initrd-drivers-remedy = den Treiber in die Initrd aufnehmen und sie neu schreibe
 root-device-title = Root-Gerät
 root-device-absent = der Kernel bekommt `root={ $root }`; das gibt es im Abbild nicht
 root-device-other-name = der Kernel bekommt `root={ $root }`, aber die Platte einer Maschine heißt `/dev/vda`
+root-device-not-mounted = beim Start des Abbilds hat das Initramfs das Root-Dateisystem nicht gefunden
 root-device-why = ein System, das sein Root-Dateisystem nicht findet, bleibt stehen, bevor man es erreichen kann
 root-device-explain =
     `root=` auf der Kernel-Befehlszeile des Eintrags, der von selbst startet, wird mit UUID, Label und Partition
     jedes Dateisystems im Abbild verglichen; ein Gerätename muss der einer virtio-Platte sein, etwa `/dev/vda1`
 root-device-remedy = das Root-Dateisystem im Bootmenü mit seiner UUID benennen
+root-device-remedy-initrd = im seriellen Protokoll nachsehen, worauf es gewartet hat
 
 serial-console-title = serielle Konsole
 serial-console-none = der Kernel benutzt die serielle Konsole nicht
+serial-console-proven = beim Start des Abbilds vom Kernel benutzt
+serial-console-login = beim Start des Abbilds vom Kernel benutzt; dort wartete auch eine Anmeldung
+serial-console-silent = beim Start des Abbilds ist das System hochgefahren, und der Kernel hat dort nichts ausgegeben
 serial-console-why = die Rettungskonsole zeigt, was eine Maschine auf ihre serielle Schnittstelle schreibt, vom Kernel bis zur Anmeldung
 serial-console-explain =
     die Kernel-Befehlszeile des Eintrags, der von selbst startet, muss ein `console=` mit einer seriellen
@@ -262,11 +304,13 @@ fstab-other-name = `/etc/fstab` hängt `{ $device }` unter `{ $place }` ein, abe
     [1] {""}
    *[other] {" "}(insgesamt { $count } solche Zeilen)
 }
+fstab-emergency = beim Start des Abbilds ist das System im Notfallmodus stehen geblieben, wie wenn sich etwas nicht einhängen lässt
 fstab-why = der Start wartet auf ein Gerät, das nicht kommt, und bleibt dann im Notfallmodus stehen
 fstab-explain =
     jede Zeile von `/etc/fstab` wird anhand von UUID, Label oder Name in den Partitionen und Volumes des Abbilds gesucht;
     Zeilen mit `nofail` oder `noauto` bleiben außer Acht
 fstab-remedy = die Zeilen auskommentieren oder das Dateisystem mit seiner UUID benennen
+fstab-remedy-emergency = im seriellen Protokoll oder im Gast nachsehen, was fehlgeschlagen ist
 
 static-network-title = Netzwerkkonfiguration
 static-network-address = eine feste Adresse ist eingetragen
@@ -354,6 +398,7 @@ cloud-config-found = { $code ->
     [merge-how] eine Datei verlangt eine Art der Zusammenführung, der dieser Bericht nicht folgt
    *[list-on-lines] die Liste der Datenquellen geht über mehrere Zeilen, `ds-identify` sieht sie deshalb nicht
 }
+cloud-config-errors = beim Start des Abbilds hat cloud-init Fehler gemeldet: { $error }
 cloud-config-why = mit Einstellungen, die cloud-init übergeht, oder Daten einer anderen Maschine fehlen einer Maschine Name, Netz oder Schlüssel
 cloud-config-explain =
     `/etc/cloud/cloud.cfg` und die Dateien in `/etc/cloud/cloud.cfg.d` müssen YAML sein und Datenquellen nennen, die
@@ -369,6 +414,9 @@ cloud-user-no-module = das Modul `ssh` gehört nicht zu denen von cloud-init, de
 cloud-user-none = `default` fehlt unter den Benutzern und root ist ausgesperrt, deshalb bekommt kein Konto die Schlüssel einer Maschine
 cloud-user-unnamed = der Standardbenutzer hat keinen Namen, deshalb bekommt kein Konto die Schlüssel einer Maschine
 cloud-user-shell = das Konto `{ $user }` hat die Shell `{ $shell }`, die niemanden einlässt oder fehlt
+cloud-user-proven = beim Start des Abbilds hatte das Konto `{ $user }` den Schlüssel der Maschine
+cloud-user-no-key = beim Start des Abbilds hat das Konto `{ $user }` den Schlüssel der Maschine nicht bekommen
+cloud-user-no-account = beim Start des Abbilds hat kein Konto den Schlüssel der Maschine bekommen
 cloud-user-why = cloud-init richtet die Schlüssel einer Maschine für seinen Standardbenutzer ein; ohne dieses Konto kann sich niemand anmelden
 cloud-user-explain =
     in der zusammengeführten Konfiguration von cloud-init muss das Modul `ssh` laufen und die Schlüssel müssen ein

@@ -5,6 +5,28 @@ verdict-accepted = accepted
 verdict-accepted-with-warnings = accepted with warnings
 verdict-refused = refused
 
+step-firmware = firmware started
+step-boot-loader = boot loader started
+step-kernel = kernel started
+step-init = init reached
+step-cloud-init = cloud-init started
+step-login = login on the serial console
+step-cloud-init-finished = cloud-init finished
+step-sshd = SSH server answered
+step-no-bootable-device = the firmware found nothing to start
+step-boot-loader-stopped = the boot loader waits for input
+step-kernel-panic = the kernel gave up
+step-initramfs-shell = the initramfs waits for input
+step-emergency-mode = the system is in emergency mode
+
+end-complete = everything was seen that there is to see
+end-trouble = the boot came to a stop
+end-powered-off = the machine switched itself off
+end-time-limit = the time was over
+
+proven-by-sshd = not in the way: the SSH server answered when the image was booted
+proven-by-init = not in the way: the system came up when the image was booted
+
 not-checked-no-image = not checked, because the image could not be opened
 not-checked-no-root = not checked, because the files of the root filesystem could not be read
 not-checked-hidden = not checked, because the files under `{ $path }` lie on another filesystem that cannot be read
@@ -113,6 +135,9 @@ cloud-init-old = version { $version } is too old; { $minimum } or later is requi
 cloud-init-disabled = cloud-init is installed but does not run on boot
 cloud-init-no-version = cloud-init is installed, but its version was not found; { $minimum } or later is required
 cloud-init-unclear = cloud-init is installed, but whether it runs on boot could not be told
+cloud-init-proven = came to its end when the image was booted
+cloud-init-not-run = did not run in the { $seconds } seconds for which the image was booted
+cloud-init-unfinished = began when the image was booted, but did not come to its end in { $seconds } seconds
 cloud-init-why = cloud-init gives a new machine its name, its network and its SSH keys
 cloud-init-explain =
     the program or its Python package is looked for, its version taken from `version.py` or the package
@@ -120,6 +145,7 @@ cloud-init-explain =
     `/etc/cloud/cloud-init.disabled`, `ds-identify.cfg`, and the units, runlevels or `rc.conf` that start it;
     Ignition, coreos-cloudinit, bsd-cloudinit and cloudbase-init do as well
 cloud-init-remedy-file = remove the file that switches it off
+cloud-init-remedy-look = see what it says of itself
 cloud-init-remedy-policy = remove the policy that switches it off
 cloud-init-remedy-first-boot = make the next boot count as the first
 cloud-init-remedy-command-line = remove the switch from the kernel command line
@@ -139,6 +165,8 @@ datasource-order-agent-elsewhere = { $source ->
    *[other] { $agent } looks for its data elsewhere (`{ $source }`) and will not find a config drive
 }
 datasource-order-agent-unclear = where { $agent } looks for its data could not be told
+datasource-order-proven = the data came from ConfigDrive when the image was booted
+datasource-order-other = the data did not come from ConfigDrive when the image was booted, but from { $source }
 datasource-order-why = a machine's data come on a ConfigDrive; a NoCloud source that is asked first can hide them
 datasource-order-explain =
     `/etc/cloud/cloud.cfg` and the files of `/etc/cloud/cloud.cfg.d` are read in the order in which
@@ -155,11 +183,14 @@ sshd-good = { $server }, starts on boot
 sshd-missing = no SSH server is installed
 sshd-disabled = { $server } is installed but does not start on boot
 sshd-unclear = { $server } is installed, but whether it starts on boot could not be told
+sshd-proven = answered on port 22, { $seconds } seconds after the image was booted
+sshd-silent = nothing answered on port 22 in the { $seconds } seconds for which the image was booted
 sshd-why = without a running SSH server only the console leads into a machine
 sshd-explain =
     the programs of OpenSSH and dropbear are looked for, and then what starts them on boot: links of systemd
     units and sockets, OpenRC runlevels, SysV links or `rc.conf`; masks and `/etc/ssh/sshd_not_to_be_run` count
 sshd-remedy-file = remove the file that switches it off
+sshd-remedy-look = see whether it runs, and on which port
 
 support-end-title = end of support
 support-end-passed = { $name } has not been maintained since { $date }
@@ -196,6 +227,9 @@ architecture-remedy = take the distribution's image for x86-64 (also called amd6
 boot-loader-title = boot loader
 boot-loader-none = neither a BIOS nor UEFI firmware finds a boot loader on the disk
 boot-loader-no-fallback = UEFI firmware does not find `{ $program }`, because nothing lies under the fallback name `EFI/BOOT/BOOTX64.EFI`
+boot-loader-proven = started when the image was booted
+boot-loader-not-found = the firmware found nothing to start when the image was booted
+boot-loader-stopped = the boot loader stopped and waited for input when the image was booted
 boot-loader-why = a new machine's firmware remembers no boot entry, so it starts what lies where firmware looks by itself
 boot-loader-explain =
     for a BIOS, boot code in the first sector, and with a GPT a BIOS boot partition or a partition marked bootable;
@@ -208,6 +242,9 @@ kernel-title = kernel
 kernel-absent = the boot menu starts `{ $path }`, which does not exist
 kernel-initrd-absent = the boot menu loads `{ $path }`, which does not exist
 kernel-none = there is no kernel in `/boot`
+kernel-proven = started when the image was booted
+kernel-panicked = the kernel gave up when the image was booted
+kernel-not-seen = no kernel showed itself in the { $seconds } seconds for which the image was booted; the screenshot shows how far it came
 kernel-why = without its kernel and initrd the boot loader cannot start the system
 kernel-explain =
     the boot menu is read as the boot loader reads it, and the kernel and every initrd of the entry that starts by
@@ -233,14 +270,19 @@ initrd-drivers-remedy = have the initrd hold the driver, and write it anew
 root-device-title = root device
 root-device-absent = the kernel is told `root={ $root }`, which is not in the image
 root-device-other-name = the kernel is told `root={ $root }`, but the disk of a machine is called `/dev/vda`
+root-device-not-mounted = the initramfs did not find the root filesystem when the image was booted
 root-device-why = a system that does not find its root filesystem stops before it can be reached
 root-device-explain =
     `root=` on the kernel command line of the entry that starts by itself is compared with UUID, label and partition
     of every filesystem in the image; a device name must be one that a virtio disk has, such as `/dev/vda1`
 root-device-remedy = have the boot menu name the root filesystem by its UUID
+root-device-remedy-initrd = see in the serial log what it waited for
 
 serial-console-title = serial console
 serial-console-none = the kernel does not use the serial console
+serial-console-proven = the kernel used it when the image was booted
+serial-console-login = the kernel used it when the image was booted, and a login waited there
+serial-console-silent = the system came up when the image was booted, and its kernel printed nothing there
 serial-console-why = the recovery console shows what a machine writes to its serial port, from the kernel to the login
 serial-console-explain =
     the kernel command line of the entry that starts by itself must have a `console=` with a serial port, such as
@@ -256,11 +298,13 @@ fstab-other-name = `/etc/fstab` mounts `{ $device }` on `{ $place }`, but the di
     [1] {""}
    *[other] ; there are { $count } such lines
 }
+fstab-emergency = the system stopped in emergency mode when the image was booted, as it does when something cannot be mounted
 fstab-why = the boot waits for a device that does not come and then stops in emergency mode
 fstab-explain =
     every line of `/etc/fstab` is resolved against the partitions and volumes of the image, by UUID, label or name;
     lines with `nofail` or `noauto` are left alone
 fstab-remedy = comment the lines out, or name the filesystem by its UUID
+fstab-remedy-emergency = see in the serial log, or in the guest, what failed
 
 static-network-title = network configuration
 static-network-address = a fixed address is configured
@@ -347,6 +391,7 @@ cloud-config-found = { $code ->
     [merge-how] a file asks for a way of merging that this report does not follow
    *[list-on-lines] the list of data sources spans several lines, so that `ds-identify` does not see it
 }
+cloud-config-errors = cloud-init reported errors when the image was booted: { $error }
 cloud-config-why = with settings that cloud-init passes over, or data of another machine, a machine lacks its name, its network or its keys
 cloud-config-explain =
     `/etc/cloud/cloud.cfg` and the files of `/etc/cloud/cloud.cfg.d` must be YAML and name data sources that exist,
@@ -362,6 +407,9 @@ cloud-user-no-module = the module `ssh` is not among cloud-init's, so that no ac
 cloud-user-none = `default` is not among the users and root is shut out, so that no account gets a machine's keys
 cloud-user-unnamed = the default user has no name, so that no account gets a machine's keys
 cloud-user-shell = the account `{ $user }` has the shell `{ $shell }`, which lets nobody in or is not there
+cloud-user-proven = the account `{ $user }` had the machine's key when the image was booted
+cloud-user-no-key = the account `{ $user }` did not get the machine's key when the image was booted
+cloud-user-no-account = no account got the machine's key when the image was booted
 cloud-user-why = cloud-init installs a machine's keys for its default user; without that account nobody can log in
 cloud-user-explain =
     the merged configuration of cloud-init must have its module `ssh` run and give the keys to an account: the

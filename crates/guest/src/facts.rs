@@ -28,6 +28,21 @@ pub struct Evidence {
     /// Byte offset: on the virtual disk for facts, in the image file for container errors.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub offset: Option<u64>,
+    /// Where that is, if not in the image: what was seen when it was booted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<Origin>,
+}
+
+/// By what something was seen of an image that was booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The machine's serial console printed it; a line number counts its lines.
+    SerialLog,
+    /// The machine sent it over the network, from port 22.
+    Network,
+    /// It was on the machine's disk afterwards.
+    BootedDisk,
 }
 
 impl Evidence {

@@ -8,6 +8,7 @@
 //! image is ever opened, memory and time are bounded, and every string of the guest is made
 //! printable before it becomes a fact.
 
+mod boot_probe;
 mod catalogue;
 mod check;
 mod cloud_facts;
@@ -27,17 +28,18 @@ use std::sync::Arc;
 
 use abbild_disk::Disk;
 
+pub use boot_probe::{BootRecord, End, Milestone, Step, Traces, traces};
 pub use catalogue::{Cure, Entry, catalogue};
 pub use check::{Checked, check};
 pub use facts::{
     Agent, Boot, BootEntry, BootFile, CloudInit, CloudUsers, Container, Content, Device, Drivers,
     Enablement, Evidence, Fact, Facts, Fault, Filesystem, FstabLine, FstabSource, Growth, Identity,
-    Init, LogicalVolume, Mount, Os, Partition, PartitionTable, Pinned, Reason, Renderers, Root,
-    RootArgument, Sshd, System, VolumeName,
+    Init, LogicalVolume, Mount, Origin, Os, Partition, PartitionTable, Pinned, Reason, Renderers,
+    Root, RootArgument, Sshd, System, VolumeName,
 };
 pub use messages::{Lang, UnknownLang, render};
 pub use report::{
-    Context, Finding, Limits, Message, Outcome, Place, Remedy, Report, RuleId, Severities,
+    Basis, Context, Finding, Limits, Message, Outcome, Place, Remedy, Report, RuleId, Severities,
     Severity, UnknownRule, Verdict,
 };
 

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::boot_probe::BootRecord;
 use crate::facts::{Container, Evidence, Facts};
 use crate::messages::{self, Lang};
 pub use crate::rule_id::{RuleId, UnknownRule};
+use crate::rules;
 
 /// What the caller brings to an inspection.
 #[derive(Debug, Clone, Default)]
@@ -189,6 +191,25 @@ impl Remedy {
     }
 }
 
+/// What a finding rests on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// The files of the image, which was not started.
+    #[default]
+    Inferred,
+    /// What was seen when it was booted.
+    Proven,
+}
+
+impl Basis {
+    /// As nearly all findings are.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_inferred(&self) -> bool {
+        *self == Self::Inferred
+    }
+}
+
 /// How an image stands to one rule, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -204,6 +225,12 @@ pub struct Finding {
     pub why: Message,
     /// Ways to meet it; empty if it is met.
     pub remedies: Vec<Remedy>,
+    /// What it rests on.
+    #[serde(default, skip_serializing_if = "Basis::is_inferred")]
+    pub basis: Basis,
+    /// Of one that is proven: how the image stood to the rule by its files, if they said anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inferred: Option<Outcome>,
 }
 
 impl Finding {
@@ -229,7 +256,7 @@ pub struct Report {
     /// What follows from the findings.
     pub verdict: Verdict,
     /// In the order of [`RuleId::ALL`]: one for each requirement, and one for each other rule that
-    /// is not met.
+    /// is not met or proven.
     pub findings: Vec<Finding>,
     /// What was seen.
     pub facts: Facts,
@@ -239,6 +266,14 @@ impl Report {
     /// The finding on `rule`.
     pub fn finding(&self, rule: RuleId) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.rule == rule)
+    }
+
+    /// Judges anew what a boot of the image has proven. Its evidence comes first, and what the files
+    /// say stays beside it. No boot makes an image refused that was accepted: whatever is not met is a
+    /// warning at most.
+    pub fn prove(&mut self, record: &BootRecord, severities: &Severities) {
+        rules::prove(&mut self.findings, &self.facts, record, severities);
+        self.verdict = Verdict::over(&self.findings);
     }
 
     /// The whole report with every sentence rendered in `lang`, for people and programs alike.
@@ -258,16 +293,21 @@ impl Report {
                         })
                     })
                     .collect();
-                serde_json::json!({
+                let mut json = serde_json::json!({
                     "rule": finding.rule,
                     "title": finding.title(lang),
                     "outcome": finding.outcome,
+                    "basis": finding.basis,
                     "message_id": finding.message.id,
                     "message": finding.text(lang),
                     "evidence": finding.evidence,
                     "why": finding.why(lang),
                     "remedies": remedies,
-                })
+                });
+                if finding.basis == Basis::Proven {
+                    json["inferred"] = serde_json::json!(finding.inferred);
+                }
+                json
             })
             .collect();
         serde_json::json!({

@@ -55,8 +55,9 @@ impl View {
     }
 
     fn case(&self, finding: &Finding, unreadable: bool) -> TestCase {
-        let sentence = text(&finding.message);
-        let places: Vec<_> = finding.evidence.iter().map(place).collect();
+        let sentence = text(&finding.statement(self.lang));
+        let places = finding.evidence.iter();
+        let places: Vec<_> = places.map(|evidence| place(evidence, self.lang)).collect();
         let mut details = places.join("\n");
         if finding.asks_for_action() {
             if !details.is_empty() {

@@ -13,7 +13,7 @@ mod summary;
 pub mod text;
 mod words;
 
-use abbild_guest::{Evidence, Facts, Lang, Outcome, Place, RuleId, Verdict};
+use abbild_guest::{Basis, Evidence, Facts, Lang, Outcome, Place, RuleId, Verdict};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -47,6 +47,11 @@ struct Finding {
     why: String,
     #[serde(default)]
     remedies: Vec<Remedy>,
+    #[serde(default)]
+    basis: Basis,
+    /// Of one that is proven: what the files of the image had led to.
+    #[serde(default)]
+    inferred: Option<Outcome>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +84,19 @@ impl Finding {
         )
     }
 
+    /// What it rests on, if that is more than the files of the image.
+    fn proof(&self, lang: Lang) -> Option<&'static str> {
+        (self.basis == Basis::Proven).then_some(words::words(lang).proven)
+    }
+
+    /// What was found, and whether it is proven.
+    fn statement(&self, lang: Lang) -> String {
+        match self.proof(lang) {
+            Some(proven) => format!("{} ({proven})", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// Reason and remedies as plain text, for formats that have one place for all of it.
     fn advice(&self, lang: Lang) -> String {
         let words = words::words(lang);
@@ -107,13 +125,19 @@ impl Remedy {
     }
 }
 
-/// `path:line: text`, as compilers write it.
-fn place(evidence: &Evidence) -> String {
+/// `path:line: text`, as compilers write it; before it where that is, if not in the image.
+fn place(evidence: &Evidence, lang: Lang) -> String {
     let mut parts = Vec::new();
-    match (&evidence.path, evidence.line) {
-        (Some(path), Some(line)) => parts.push(format!("{path}:{line}")),
-        (Some(path), None) => parts.push(path.clone()),
-        _ => {}
+    let origin = evidence.from.map(|origin| words::origin(origin, lang));
+    match (&evidence.path, evidence.line, origin) {
+        (Some(path), line, origin) => {
+            let line = line.map_or_else(String::new, |line| format!(":{line}"));
+            let origin = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
+            parts.push(format!("{path}{line}{origin}"));
+        }
+        (None, Some(line), Some(origin)) => parts.push(format!("{origin}:{line}")),
+        (None, _, Some(origin)) => parts.push(origin.to_owned()),
+        (None, _, None) => {}
     }
     if let Some(offset) = evidence.offset {
         parts.push(format!("byte {offset}"));

@@ -12,7 +12,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use abbild_guest::{Entry, Evidence, Facts, Lang, Outcome, Severity, catalogue};
+use abbild_guest::{Basis, Entry, Evidence, Facts, Lang, Outcome, Severity, catalogue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ impl View {
     }
 
     fn result(&self, finding: &Finding, rules: &[Entry], facts: &Facts, path: &Path) -> Value {
-        let mut text = sentence(&finding.message);
+        let mut text = sentence(&finding.statement(self.lang));
         if finding.asks_for_action() {
             text.push_str("\n\n");
             text.push_str(&finding.advice(self.lang));
@@ -84,7 +84,7 @@ impl View {
         let mut locations: Vec<_> = finding
             .evidence
             .iter()
-            .map(|evidence| location(evidence, path, in_file))
+            .map(|evidence| location(evidence, path, in_file, self.lang))
             .collect();
         if locations.is_empty() {
             locations.push(json!({ "physicalLocation": physical(path) }));
@@ -106,6 +106,9 @@ impl View {
                 "ruleAndMessage/v1": clean(&format!("{}/{}", finding.rule, finding.message_id)),
             },
         });
+        if finding.basis == Basis::Proven {
+            result["properties"] = json!({ "basis": finding.basis, "inferred": finding.inferred });
+        }
         let index = rules
             .iter()
             .position(|entry| entry.rule.as_str() == finding.rule);
@@ -158,7 +161,7 @@ fn invocation(error: Option<&str>) -> Value {
     }
 }
 
-fn location(evidence: &Evidence, path: &Path, in_file: bool) -> Value {
+fn location(evidence: &Evidence, path: &Path, in_file: bool, lang: Lang) -> Value {
     let mut physical = physical(path);
     if let Some(offset) = evidence.offset.filter(|_| in_file) {
         physical["region"] = json!({ "byteOffset": offset });
@@ -173,7 +176,7 @@ fn location(evidence: &Evidence, path: &Path, in_file: bool) -> Value {
             "kind": "resource",
         }]);
     }
-    let words = place(evidence);
+    let words = place(evidence, lang);
     if !words.is_empty() {
         location["message"] = message(&words);
     }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use abbild_guest::Origin;
 use quick_junit::{Report as Junit, TestCaseStatus};
 use serde_json::{Value, json};
 
@@ -101,6 +102,48 @@ note     serial console (serial-console): there is none
 more about a rule: abbild check --explain sshd
 ";
     assert_eq!(text(&view(), "a\x07.qcow2"), expected);
+}
+
+#[test]
+fn what_a_boot_has_proven_is_marked_and_says_where_it_was_seen() {
+    let mut view = view();
+    view.findings[1].basis = Basis::Proven;
+    view.findings[1].inferred = Some(Outcome::Pass);
+    view.findings[1].evidence = vec![
+        Evidence {
+            from: Some(Origin::SerialLog),
+            ..Evidence::text("Reached target").at_line(17)
+        },
+        Evidence {
+            from: Some(Origin::Network),
+            ..Evidence::text("SSH-2.0-x")
+        },
+        Evidence {
+            from: Some(Origin::BootedDisk),
+            ..Evidence::path("/etc/passwd").at_line(3).saying("debian:x")
+        },
+    ];
+    let places = [
+        "serial log:17: Reached target",
+        "port 22: SSH-2.0-x",
+        "/etc/passwd:3 (after the boot): debian:x",
+    ];
+    let text = text(&view, "a");
+    let (xml, _) = junit(&view, "a", None);
+    let log = view.sarif(Path::new("a"), None);
+    valid(&log);
+    for place in places {
+        assert!(text.contains(place), "{text}");
+        assert!(xml.contains(place), "{xml}");
+        assert!(log.to_string().contains(place), "{log}");
+    }
+    assert!(text.contains("when the system boots (proven)"), "{text}");
+    assert!(xml.contains("when the system boots (proven)"), "{xml}");
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(
+        result["properties"],
+        json!({"basis": "proven", "inferred": "pass"})
+    );
 }
 
 #[test]

@@ -105,7 +105,8 @@ impl Finding {
             true => format!(" ({})", clean(&self.rule)),
             false => String::new(),
         };
-        let head = format!("{}{name}: {}", clean(&self.title), clean(&self.message));
+        let statement = clean(&self.statement(lang));
+        let head = format!("{}{name}: {statement}", clean(&self.title));
         let painted = format!("{}{pad}", paint_mark(self.outcome, mark, style));
         // Wrapped without colour, which has no width, and then coloured at its known place.
         for (number, line) in wrap(&head, width.saturating_sub(INDENT)).iter().enumerate() {
@@ -118,10 +119,11 @@ impl Finding {
         let met = self.outcome == Outcome::Pass;
         let limit = if met { PASS_EVIDENCE } else { usize::MAX };
         // A bare value says nothing that the sentence does not, unless there is something to doubt.
-        let worth =
-            |evidence: &&Evidence| !met || evidence.path.is_some() || evidence.offset.is_some();
+        let worth = |evidence: &&Evidence| {
+            !met || evidence.path.is_some() || evidence.offset.is_some() || evidence.from.is_some()
+        };
         for evidence in self.evidence.iter().filter(worth).take(limit) {
-            for line in evidence_lines(evidence, width.saturating_sub(INDENT + 2)) {
+            for line in evidence_lines(evidence, lang, width.saturating_sub(INDENT + 2)) {
                 writeln!(out, "{indent}  {}", style.dim(&line))?;
             }
         }
@@ -155,8 +157,8 @@ impl Remedy {
 }
 
 /// A place and what stands there, below it if they do not fit into one line.
-fn evidence_lines(evidence: &Evidence, width: usize) -> Vec<String> {
-    let line = place(evidence);
+fn evidence_lines(evidence: &Evidence, lang: Lang, width: usize) -> Vec<String> {
+    let line = place(evidence, lang);
     if line.width() <= width {
         return vec![line];
     }
@@ -165,7 +167,7 @@ fn evidence_lines(evidence: &Evidence, width: usize) -> Vec<String> {
         ..evidence.clone()
     };
     let text = clean(evidence.text.as_deref().unwrap_or_default());
-    let mut lines = vec![place(&bare)];
+    let mut lines = vec![place(&bare, lang)];
     lines.retain(|line| !line.is_empty());
     let indent = if lines.is_empty() { "" } else { "  " };
     let rest = wrap(&text, width.saturating_sub(indent.len()));

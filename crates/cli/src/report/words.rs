@@ -1,6 +1,6 @@
 //! The words around the sentences of a report, in both languages.
 
-use abbild_guest::{Enablement, Lang, Outcome, Place, Severity};
+use abbild_guest::{Enablement, Lang, Origin, Outcome, Place, Severity};
 
 pub(super) struct Words {
     pub why: &'static str,
@@ -24,6 +24,7 @@ pub(super) struct Words {
     pub no_table: &'static str,
     pub bios_partition: &'static str,
     pub console: &'static str,
+    pub proven: &'static str,
 }
 
 pub(super) fn words(lang: Lang) -> &'static Words {
@@ -50,6 +51,7 @@ pub(super) fn words(lang: Lang) -> &'static Words {
             no_table: "keine Partitionstabelle",
             bios_partition: "BIOS-Start",
             console: "Konsole",
+            proven: "erwiesen",
         },
         Lang::En => &Words {
             why: "why",
@@ -73,6 +75,7 @@ pub(super) fn words(lang: Lang) -> &'static Words {
             no_table: "no partition table",
             bios_partition: "BIOS boot",
             console: "console",
+            proven: "proven",
         },
     }
 }
@@ -84,6 +87,18 @@ pub(super) fn place(place: Place, lang: Lang) -> &'static str {
         (Place::Host, Lang::De) => "Abhilfe auf diesem Rechner",
         (Place::Guest, Lang::En) => "remedy in the guest, as root",
         (Place::Host, Lang::En) => "remedy on this machine",
+    }
+}
+
+/// By what something was seen when the image was booted.
+pub(super) fn origin(origin: Origin, lang: Lang) -> &'static str {
+    match (origin, lang) {
+        (Origin::SerialLog, Lang::De) => "serielles Protokoll",
+        (Origin::SerialLog, Lang::En) => "serial log",
+        (Origin::Network, Lang::De) => "Port 22",
+        (Origin::Network, Lang::En) => "port 22",
+        (Origin::BootedDisk, Lang::De) => "nach dem Start",
+        (Origin::BootedDisk, Lang::En) => "after the boot",
     }
 }
 

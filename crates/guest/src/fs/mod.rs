@@ -23,11 +23,13 @@ pub(crate) use tree::{Kind, Node, Text, Tree};
 ///
 /// # Errors
 /// Why it cannot be opened, ready to be reported.
-pub(crate) fn open<S: Source + 'static>(source: S, origin: &Evidence) -> Result<Ext4, Fault> {
-    let fault = |code: &str, detail: String| Fault {
-        code: code.to_owned(),
-        detail: clean(detail),
-        evidence: origin.further(1024),
+pub(crate) fn open<S: Source + 'static>(source: S, origin: &Evidence) -> Result<Ext4, Box<Fault>> {
+    let fault = |code: &str, detail: String| {
+        Box::new(Fault {
+            code: code.to_owned(),
+            detail: clean(detail),
+            evidence: origin.further(1024),
+        })
     };
     let mut head = [0; 1024];
     source

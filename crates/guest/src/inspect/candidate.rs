@@ -114,7 +114,7 @@ impl Candidate {
         self.mounted.extend(index);
         match opened {
             Some(Ok(filesystem)) => self.tree.mount(path, filesystem),
-            Some(Err(fault)) => self.faults.push(fault),
+            Some(Err(fault)) => self.faults.push(*fault),
             None => {}
         }
     }

@@ -39,7 +39,7 @@ pub(super) fn candidates(devices: &mut Devices) -> Vec<Candidate> {
                     Vec::new()
                 }
             }
-            Some(Err(fault)) => vec![fault],
+            Some(Err(fault)) => vec![*fault],
             None => Vec::new(),
         };
         if let Some(device) = devices.0.get_mut(index) {

@@ -178,7 +178,7 @@ impl BlockDevice {
     }
 
     /// Its files, if they lie in ext2, ext3 or ext4.
-    pub(super) fn open(&self) -> Option<Result<Ext4, Fault>> {
+    pub(super) fn open(&self) -> Option<Result<Ext4, Box<Fault>>> {
         let source = self.source.as_ref().filter(|_| self.is_ext())?;
         Some(fs::open(Arc::clone(source), &self.origin))
     }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use abbild_disk::Disk;
 
 use crate::facts::{Evidence, Facts, Fault, Init, System};
+use crate::fs::Tree;
 use crate::probe::{
     agents, boot_entry, cloud_init, cmdline, identity, machine, modules, network, sshd,
 };
@@ -57,6 +58,16 @@ pub(crate) fn gather<D: Disk + 'static>(disk: &Arc<D>, context: &Context) -> Fac
     }
     facts.volumes = volumes;
     facts
+}
+
+/// The files of the system that boots from `disk`, if they can be read.
+pub(crate) fn root_of<D: Disk + 'static>(disk: &Arc<D>) -> Option<Tree> {
+    let mut facts = Facts::default();
+    let partitions = table::read(disk, &mut facts);
+    let mut devices = Devices::read(disk, partitions, &mut facts.container.warnings);
+    let mut candidates = choice::candidates(&mut devices);
+    let (position, _) = choice::choose(&candidates, &devices)?;
+    Some(candidates.swap_remove(position).tree)
 }
 
 fn from_disk(error: &abbild_disk::Error) -> Fault {

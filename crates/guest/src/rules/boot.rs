@@ -55,7 +55,8 @@ fn fallback(program: &str) -> Vec<Remedy> {
     vec![remedy::guest("boot-loader-remedy-fallback", commands)]
 }
 
-fn install_loader(facts: &Facts) -> Vec<Remedy> {
+/// Installs one for a BIOS.
+pub(super) fn install_loader(facts: &Facts) -> Vec<Remedy> {
     let commands = match remedy::has_update_grub(facts) {
         true => [
             "apt-get install -y grub-pc",
@@ -102,7 +103,7 @@ pub(super) fn kernel(facts: &Facts, _: &Context) -> Option<Judgement> {
 }
 
 /// Writes initrd and boot menu anew.
-fn rebuild_boot(facts: &Facts, text: &str) -> Vec<Remedy> {
+pub(super) fn rebuild_boot(facts: &Facts, text: &str) -> Vec<Remedy> {
     let commands = match remedy::has_update_grub(facts) {
         true => [
             "update-initramfs -u -k all".to_owned(),
@@ -198,6 +199,15 @@ pub(super) fn serial_console(facts: &Facts, _: &Context) -> Option<Judgement> {
     if facts.serial_console.is_some() {
         return None;
     }
+    Some(
+        Judgement::not_met(Message::new("serial-console-none"))
+            .seen(entry.evidence.clone())
+            .cure(use_serial_console(facts)),
+    )
+}
+
+/// Has the kernel and a login use the serial console.
+pub(super) fn use_serial_console(facts: &Facts) -> Vec<Remedy> {
     let commands = match remedy::has_update_grub(facts) {
         true => [
             "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&console=tty0 console=ttyS0,115200 /' /etc/default/grub"
@@ -209,9 +219,5 @@ pub(super) fn serial_console(facts: &Facts, _: &Context) -> Option<Judgement> {
             "systemctl enable serial-getty@ttyS0.service".to_owned(),
         ],
     };
-    Some(
-        Judgement::not_met(Message::new("serial-console-none"))
-            .seen(entry.evidence.clone())
-            .cure(remedy::both("serial-console-remedy", &commands)),
-    )
+    remedy::both("serial-console-remedy", &commands)
 }

@@ -18,6 +18,7 @@ mod identity;
 pub(crate) mod image_format;
 mod network_renderer;
 mod operating_system;
+mod proven;
 mod remedy;
 mod root_filesystem;
 mod several_systems;
@@ -26,9 +27,11 @@ mod sshd;
 mod support_end;
 mod virtual_size;
 
+use crate::boot_probe::BootRecord;
 use crate::facts::{Evidence, Facts, Mount};
 use crate::report::{
-    Context, Finding, Message, Outcome, Remedy, Report, RuleId, Severities, Severity, Verdict,
+    Basis, Context, Finding, Message, Outcome, Remedy, Report, RuleId, Severities, Severity,
+    Verdict,
 };
 
 /// A requirement.
@@ -111,6 +114,8 @@ impl Judgement {
             evidence: self.evidence,
             why: Message::new(&format!("{rule}-why")),
             remedies: self.remedies,
+            basis: Basis::Inferred,
+            inferred: None,
         }
     }
 }
@@ -170,6 +175,35 @@ pub(crate) fn check(facts: &Facts, context: &Context) -> Vec<Finding> {
         .chain(checks)
         .map(|(rule, judgement)| judgement.into_finding(rule, &context.severities))
         .collect()
+}
+
+/// Replaces what was inferred by what `record` proves. See [`Report::prove`].
+pub(crate) fn prove(
+    findings: &mut Vec<Finding>,
+    facts: &Facts,
+    record: &BootRecord,
+    severities: &Severities,
+) {
+    for &rule in RuleId::ALL {
+        let position = findings.iter().position(|finding| finding.rule == rule);
+        let before = position.and_then(|position| findings.get(position));
+        let Some(judgement) = proven::judge(rule, record, facts, before) else {
+            continue;
+        };
+        let mut finding = judgement.into_finding(rule, severities);
+        if finding.outcome == Outcome::Failure {
+            finding.outcome = Outcome::Warning;
+        }
+        finding.basis = Basis::Proven;
+        finding.inferred = before.map(|finding| finding.outcome);
+        let static_evidence = before.map_or_else(Vec::new, |finding| finding.evidence.clone());
+        finding.evidence.extend(static_evidence);
+        match position.and_then(|position| findings.get_mut(position)) {
+            Some(place) => *place = finding,
+            None => findings.push(finding),
+        }
+    }
+    findings.sort_by_key(|finding| finding.rule);
 }
 
 /// The judgement of rules that need the guest's files, when those could not be read.

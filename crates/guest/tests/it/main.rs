@@ -12,6 +12,7 @@ mod hostile;
 mod layout;
 mod lvm;
 mod oracle;
+mod proven;
 mod rules;
 mod split;
 mod superblocks;
