@@ -119,7 +119,7 @@ impl Db {
             })
             .after_release(move |connection, _| {
                 Box::pin(async move {
-                    if backend == Backend::Postgres {
+                    if backend == Backend::Postgres || !connection.is_in_transaction() {
                         return Ok(true);
                     }
                     // A rollback may be under way still.

@@ -79,8 +79,8 @@ pub async fn show(
     Language(lang): Language,
     PathId(id): PathId,
 ) -> ApiResult<Json<DropletOne>> {
-    let row = live(service.db.read(), account.id, id).await?;
-    let droplet = view::to_api(&service, row, lang).await?;
+    let droplet = find(&service, account.id, id, lang).await?;
+    let droplet = droplet.ok_or_else(ApiError::not_found)?;
     Ok(Json(DropletOne { droplet }))
 }
 

@@ -8,6 +8,7 @@ use abbild_api::{
 use abbild_guest::Lang;
 
 use crate::Service;
+use crate::db::action::ActionRow;
 use crate::db::droplet::{self, DropletRow, RescueRow};
 use crate::db::image::{self, ImageRow};
 use crate::db::tag::{self, Kind};
@@ -24,36 +25,44 @@ pub async fn find(
     id: i64,
     lang: Lang,
 ) -> ApiResult<Option<Droplet>> {
-    match droplet::find(service.db.read(), account, id).await? {
-        Some(row) => Ok(Some(to_api(service, row, lang).await?)),
-        None => Ok(None),
-    }
+    let db = service.db.read();
+    let open = db::action::open_of_many(db, "droplet", &[id]).await?;
+    let row = droplet::find(db, account, id).await?;
+    let droplets = show(service, row.into_iter().collect(), &open, lang).await?;
+    Ok(droplets.into_iter().next())
 }
 
-/// `row` on the wire, with sentences in `lang`.
-pub async fn to_api(service: &Service, row: DropletRow, lang: Lang) -> ApiResult<Droplet> {
-    let mut droplets = many(service, vec![row], lang).await?;
-    droplets
-        .pop()
-        .ok_or_else(|| ApiError::internal("a droplet vanished while it was shown"))
-}
-
-/// `rows`, of one account, on the wire in that order: with one query for each kind of thing that
-/// belongs to them.
+/// `rows`, of one account, on the wire in that order.
 pub async fn many(service: &Service, rows: Vec<DropletRow>, lang: Lang) -> ApiResult<Vec<Droplet>> {
     let Some(account) = rows.first().map(|row| row.account_id) else {
         return Ok(Vec::new());
     };
     let db = service.db.read();
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-    // An action moves its machine in the transaction in which it ends. Read after the actions, a machine
-    // that is not locked is what its last action made of it.
     let open = db::action::open_of_many(db, "droplet", &ids).await?;
     let mut present = droplet::find_many(db, account, &ids).await?;
-    let rows: Vec<DropletRow> = rows
+    let rows = rows
         .into_iter()
         .map(|row| present.remove(&row.id).unwrap_or(row))
         .collect();
+    show(service, rows, &open, lang).await
+}
+
+/// `rows`, of one account, on the wire, with one query for each kind of thing that belongs to them.
+///
+/// An action moves its machine in the transaction in which it ends. So the `open` actions are those from
+/// before the rows were read: a machine that is not locked is then what its last action made of it.
+async fn show(
+    service: &Service,
+    rows: Vec<DropletRow>,
+    open: &HashMap<i64, Vec<ActionRow>>,
+    lang: Lang,
+) -> ApiResult<Vec<Droplet>> {
+    let Some(account) = rows.first().map(|row| row.account_id) else {
+        return Ok(Vec::new());
+    };
+    let db = service.db.read();
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let mut image_ids: Vec<i64> = rows.iter().map(|row| row.image_id).collect();
     image_ids.sort_unstable();
     image_ids.dedup();
