@@ -94,6 +94,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
             "rescue system",
             config.vm.equipment().rescue.check(),
         ),
+        users(config),
         ssh_port(config.vm.first_address),
         space(config),
         open_files(getrlimit(Resource::Nofile).maximum),
@@ -108,7 +109,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
 
 /// Programs beside QEMU that machines are started with.
 fn programs() -> Finding {
-    let missing: Vec<_> = ["setsid", "setpriv", "prlimit"]
+    let missing: Vec<_> = ["sh", "setsid", "setpriv", "prlimit"]
         .into_iter()
         .filter(|name| qemu::find_program(Path::new(name)).is_err())
         .collect();
@@ -143,6 +144,33 @@ fn hypervisor(config: &Config) -> Finding {
         Some((major, minor)) => Finding::ok(
             "qemu",
             format!("QEMU {major}.{minor} at {}", program.display()),
+        ),
+    }
+}
+
+/// Whether a guest that breaks out of its QEMU meets the service.
+fn users(config: &Config) -> Finding {
+    if !config.vm.separate_users {
+        return Finding::warning(
+            "users",
+            "machines run as the user of the service, who can read all images and the database",
+            "remove `vm.separate_users = false`",
+        );
+    }
+    match qemu::separates_users(&config.vm.qemu_config()) {
+        true => Finding::ok(
+            "users",
+            format!(
+                "each machine runs as one of the users {}",
+                config.vm.user_ids
+            ),
+        ),
+        false => Finding::warning(
+            "users",
+            "machines run as the user of the service, because it may not choose: they could read all \
+             images and the database if they broke out of QEMU",
+            "run the service as root, or with CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL as the \
+             systemd unit does, where the users of `vm.user_ids` exist",
         ),
     }
 }

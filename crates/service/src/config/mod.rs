@@ -38,7 +38,7 @@ pub use secret::Secret;
 use crate::db::{Backend, sqlite_url};
 pub use crate::fetch::FetchConfig;
 pub use crate::retention::RetentionConfig;
-use crate::vm::qemu::{Equipment, QemuConfig, RescueSystem, Uefi};
+use crate::vm::qemu::{Equipment, QemuConfig, RescueSystem, Uefi, UserIds};
 
 /// 100 GiB, the largest virtual disk by default.
 pub const DEFAULT_MAX_VIRTUAL_SIZE: u64 = 107_374_182_400;
@@ -198,6 +198,10 @@ pub struct VmConfig {
     pub qemu: PathBuf,
     /// Whether KVM may be used where a trial shows that it works.
     pub kvm: bool,
+    /// Whether each machine runs as a user of its own, where the service may choose.
+    pub separate_users: bool,
+    /// Which those are.
+    pub user_ids: UserIds,
     /// How long a guest that is asked to shut down may take, before its machine is ended.
     pub shutdown_grace_seconds: u32,
     /// UEFI firmware for guests that have no boot loader for a BIOS, and the file from which each gets
@@ -283,6 +287,8 @@ impl Default for VmConfig {
             addresses: 4096,
             qemu: PathBuf::from("qemu-system-x86_64"),
             kvm: true,
+            separate_users: true,
+            user_ids: UserIds::default(),
             shutdown_grace_seconds: 60,
             uefi_code: uefi.code,
             uefi_vars: uefi.variables,
@@ -321,6 +327,7 @@ impl VmConfig {
             program: self.qemu.clone(),
             allow_kvm: self.kvm,
             equipment: self.equipment(),
+            user_ids: self.separate_users.then_some(self.user_ids),
         }
     }
 }

@@ -88,8 +88,9 @@ impl Directory {
     /// # Errors
     /// Those of renaming and syncing the directory.
     pub fn replace(&self, file: NamedTempFile, digest: &str) -> io::Result<()> {
+        // Machines run as other users, who get to it by a name in the machine's directory.
         file.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o400))?;
+            .set_permissions(fs::Permissions::from_mode(0o444))?;
         file.persist(self.path(digest))?;
         File::open(&self.images)?.sync_all()
     }

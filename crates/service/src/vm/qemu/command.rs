@@ -3,7 +3,7 @@
 //! QEMU is started inside the machine's directory, so every file and socket of the machine has a
 //! fixed, short name without a character that QEMU's option syntax treats specially, and socket
 //! paths stay below their limit of 108 bytes however deep the data directory lies. The one name
-//! from outside, that of the canonical image, is passed in a JSON object.
+//! from outside, that of the UEFI firmware, is passed in a JSON object.
 //!
 //! Nothing is left to QEMU's guessing: formats and backing files are stated node by node, so no
 //! byte that a guest or a customer wrote decides how a file is read.
@@ -70,18 +70,16 @@ pub fn arguments(
     line.add("-name", format!("guest=abbild-{id}"));
     line.add("-uuid", launch.uuid.clone());
     line.mainboard(launch, hardware, rescue.is_some(), &equipment.uefi)?;
-    line.disks(launch, hardware, rescue)?;
+    line.disks(launch, hardware, rescue);
     if let Some(Rescue::System) = rescue {
-        let [kernel, initrd] = equipment.rescue.files()?;
-        line.add("-kernel", kernel);
-        line.add("-initrd", initrd);
+        line.add("-kernel", files::RESCUE_KERNEL);
+        line.add("-initrd", files::RESCUE_INITRD);
         line.add("-append", RESCUE_COMMAND_LINE);
     }
     line.add("-netdev", netdev::backend(&launch.network));
     line.add("-device", netdev::card(launch.id, hardware));
     line.add("-device", "virtio-rng-pci,addr=6");
     line.consoles();
-    line.add("-pidfile", files::PID);
     line.flag("-nodefaults");
     line.flag("-no-user-config");
     line.flag("-S");
@@ -144,13 +142,8 @@ impl CommandLine {
 
     /// The disk to start from, the config drive, and in a rescue by an image the machine's own disk
     /// behind them. Whatever else it is called, that one can be known by its serial number.
-    fn disks(
-        &mut self,
-        launch: &Launch,
-        hardware: &Hardware,
-        rescue: Option<&Rescue>,
-    ) -> Result<(), VmError> {
-        self.add("-blockdev", base_node(BASE_NODE, &launch.image));
+    fn disks(&mut self, launch: &Launch, hardware: &Hardware, rescue: Option<&Rescue>) {
+        self.add("-blockdev", base_node(BASE_NODE, files::BASE));
         self.add("-blockdev", overlay_node(DISK_NODE, files::DISK, BASE_NODE));
         self.add("-blockdev", config_node());
         let sectors = sector_options(&launch.hardware);
@@ -167,12 +160,9 @@ impl CommandLine {
                 format!("{first},drive={DISK_NODE},bootindex=0{sectors}"),
             ),
             Some(Rescue::System) => self.add("-device", format!("{first},{rescued}")),
-            Some(Rescue::Image { file, .. }) => {
+            Some(Rescue::Image { .. }) => {
                 let sectors = sector_options(hardware);
-                self.add(
-                    "-blockdev",
-                    base_node("rescue-base", &files::absolute(file)?),
-                );
+                self.add("-blockdev", base_node("rescue-base", files::RESCUE_BASE));
                 let overlay = overlay_node("rescue", files::RESCUE_DISK, "rescue-base");
                 self.add("-blockdev", overlay);
                 self.add(
@@ -183,7 +173,6 @@ impl CommandLine {
             }
         }
         self.add("-device", format!("{config},drive=config"));
-        Ok(())
     }
 
     /// The serial line, the screen, and the monitor: all of them sockets in the machine's directory,
@@ -275,7 +264,6 @@ mod tests {
 
     use super::*;
     use crate::vm::network::{Network, UserNetwork};
-    use crate::vm::qemu::RescueSystem;
 
     fn user_network(forwards: Vec<Forward>) -> Network {
         Network::User(UserNetwork {
@@ -291,6 +279,7 @@ mod tests {
             uuid: "6e3a9c0e-0000-4000-8000-00000000002a".into(),
             vcpus: 2,
             memory_mib: 1024,
+            disk_bytes: 1 << 30,
             image: IMAGE.into(),
             network: user_network(vec![Forward::new(5353, Some(53), Protocol::Udp)]),
             hardware,
@@ -300,21 +289,10 @@ mod tests {
     const IMAGE: &str = "/a,b=c\",\"driver\":\"nbd/ %s 'é.qcow2";
 
     #[test]
-    fn an_image_name_cannot_inject_options() {
+    fn no_name_of_an_image_is_an_argument() {
         let launch = launch(platform::choose(None));
         let arguments = arguments(&launch, None, Processor::Tcg, &Equipment::default()).unwrap();
-        let base = arguments
-            .iter()
-            .find(|argument| argument.contains("\"base\""))
-            .unwrap();
-        let base: serde_json::Value = serde_json::from_str(base).unwrap();
-        assert_eq!(base["file"]["filename"], IMAGE);
-        assert_eq!(base["file"]["driver"], "file");
-        let naming = arguments
-            .iter()
-            .filter(|argument| argument.contains("nbd"))
-            .count();
-        assert_eq!(naming, 1);
+        assert!(!arguments.iter().any(|argument| argument.contains("nbd")));
         let line = arguments.join(" ");
         for expected in [
             "-machine q35,",
@@ -323,7 +301,7 @@ mod tests {
             ",hostfwd=udp:127.1.2.3:5353-:53,hostfwd=tcp:127.1.2.3:22-:22 ",
             "mac=52:54:00:00:00:2a,",
             "spawn=deny",
-            "-vnc unix:vnc.sock,share=ignore ",
+            "-vnc unix:run/vnc.sock,share=ignore ",
             "-accel tcg,thread=multi",
         ] {
             assert!(line.contains(expected), "{expected} in {line}");
@@ -374,13 +352,7 @@ mod tests {
 
     #[test]
     fn a_rescue_has_the_disk_of_the_machine_as_a_further_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let equipment = Equipment {
-            rescue: RescueSystem {
-                directory: directory.path().into(),
-            },
-            ..Equipment::default()
-        };
+        let equipment = Equipment::default();
         let launch = launch(Hardware {
             firmware: Firmware::Uefi,
             sector_size: 4096,
@@ -389,15 +361,13 @@ mod tests {
         let line = |rescue: &Rescue| -> Result<String, VmError> {
             Ok(arguments(&launch, Some(rescue), Processor::Tcg, &equipment)?.join(" "))
         };
-        let error = line(&Rescue::System).unwrap_err().to_string();
-        assert!(error.contains("make rescue"), "{error}");
-        for name in ["vmlinuz", "initrd"] {
-            std::fs::write(directory.path().join(name), "").unwrap();
-        }
         let own = "drive=disk,serial=machine,logical_block_size=4096";
         let system = line(&Rescue::System).unwrap();
         assert!(system.contains(own), "{system}");
-        assert!(system.contains("/vmlinuz -initrd "), "{system}");
+        assert!(
+            system.contains("-kernel rescue-vmlinuz -initrd "),
+            "{system}"
+        );
         assert!(!system.contains("bootindex"), "{system}");
         assert!(!system.contains("pflash"), "{system}");
 
@@ -408,7 +378,10 @@ mod tests {
         let image = image.unwrap();
         assert!(image.contains("drive=rescue,bootindex=0"), "{image}");
         assert!(image.contains(own), "{image}");
-        assert!(image.contains("\"filename\":\"/other\""), "{image}");
+        assert!(
+            image.contains("\"filename\":\"rescue-base.qcow2\""),
+            "{image}"
+        );
         assert!(!image.contains("-kernel"), "{image}");
     }
 

@@ -88,14 +88,13 @@ pub struct RescueSystem {
 pub(super) const RESCUE_COMMAND_LINE: &str = "console=tty0 console=ttyS0,115200 quiet panic=10";
 
 impl RescueSystem {
-    /// The paths of kernel and initramfs for QEMU.
+    /// The paths of kernel and initramfs.
     ///
     /// # Errors
     /// When it was not built.
-    pub fn files(&self) -> Result<[String; 2], VmError> {
+    pub fn files(&self) -> Result<[PathBuf; 2], VmError> {
         self.check()?;
-        let [kernel, initrd] = self.paths();
-        Ok([absolute(&kernel)?, absolute(&initrd)?])
+        Ok(self.paths())
     }
 
     /// Whether both files are there.

@@ -1,41 +1,50 @@
 //! The directory of a machine: all there is to know about it between two starts of the service.
 //!
 //! ```text
-//! vms/42/            0700; made as `42.new` and renamed, so that it is complete or absent
+//! vms/42/            made as `42.new` and renamed, so that it is complete or absent
 //!   launch.json      what QEMU is started with
-//!   disk.qcow2       the writable layer over the canonical image
+//!   base.qcow2       the canonical image, by a hard link
 //!   config.iso       the config drive
-//!   uefi-vars.fd     what the firmware remembers, if it is UEFI
-//!   rescue.qcow2 rescue-vars.fd    the same of an image that it is rescued with
-//!   snapshot.qcow2   a copy of disk.qcow2 as it was at one moment, while a snapshot is made
+//!   rescue-base.qcow2 rescue-vmlinuz rescue-initrd   what it is rescued with, by hard links or copies
+//! * disk.qcow2       the writable layer over the canonical image
+//! * uefi-vars.fd     what the firmware remembers, if it is UEFI
+//! * rescue.qcow2 rescue-vars.fd    the same of an image that it is rescued with
+//! * snapshot.qcow2   a copy of disk.qcow2 as it was at one moment, while a snapshot is made
+//! * serial.log       everything the serial console ever printed, old parts cut off
+//!   qemu.pid         the process id of QEMU
 //!   lock             locked for as long as a QEMU of this machine lives
-//!   qemu.pid         written by QEMU, and removed by it when it ends in order
-//!   qmp.sock serial.sock vnc.sock   served by QEMU
-//!   serial.log       everything the serial console ever printed, old parts cut off
 //!   boot             the boot of the host in which it was started last
 //!   qemu.log         what QEMU itself said since its last start
 //!   stopped          there if the machine was switched off on request
+//! * run/             what QEMU makes itself
+//!     qmp.sock       removed by it when it ends in order
+//!     serial.sock vnc.sock
 //! ```
+//!
+//! All of it is the service's, and QEMU cannot change which files there are; only what has an asterisk
+//! belongs to the user of QEMU ([`confine`](super::confine)). The files above it are readable for that
+//! user, but below `vms` nobody gets who was not started there.
 //!
 //! The lock is the one thing that says whether a machine runs. QEMU gets the locked file as its
 //! standard input, so the kernel releases it when the process ends, however it ends; unlike a
 //! process id it can be neither stale nor recycled, and there is no moment without an answer.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use abbild_api::{Firmware, Hardware};
-use abbild_convert::{Backing, create_overlay};
-use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
+use super::confine::{self, Owner};
 use super::equipment::{Equipment, Uefi};
-use crate::vm::config_drive::ConfigDrive;
-use crate::vm::network::{Network, mac_address};
+use super::parts::{build_disk, config_drive, link_image, put, readable, virtual_size};
+use crate::vm::network::Network;
 use crate::vm::platform;
 use crate::vm::{Rescue, VmError, VmId, VmSpec, VmStatus};
 
@@ -45,12 +54,19 @@ pub const CONFIG_DRIVE: &str = "config.iso";
 pub const RESCUE_DISK: &str = "rescue.qcow2";
 pub const RESCUE_VARS: &str = "rescue-vars.fd";
 pub const UEFI_VARS: &str = "uefi-vars.fd";
-pub const QMP_SOCKET: &str = "qmp.sock";
-pub const SERIAL_SOCKET: &str = "serial.sock";
-pub const VNC_SOCKET: &str = "vnc.sock";
+pub const BASE: &str = "base.qcow2";
+pub const RESCUE_BASE: &str = "rescue-base.qcow2";
+pub const RESCUE_KERNEL: &str = "rescue-vmlinuz";
+pub const RESCUE_INITRD: &str = "rescue-initrd";
+pub const RUN: &str = "run";
+pub const QMP_SOCKET: &str = "run/qmp.sock";
+pub const SERIAL_SOCKET: &str = "run/serial.sock";
+pub const VNC_SOCKET: &str = "run/vnc.sock";
+pub const PID: &str = "qemu.pid";
 pub const SERIAL_LOG: &str = "serial.log";
 pub const QEMU_LOG: &str = "qemu.log";
-pub const PID: &str = "qemu.pid";
+/// What was where in earlier versions that is in [`RUN`] now.
+const LEGACY: [&str; 3] = ["qmp.sock", "serial.sock", "vnc.sock"];
 const LAUNCH: &str = "launch.json";
 const LOCK: &str = "lock";
 const STOPPED: &str = "stopped";
@@ -72,6 +88,9 @@ pub struct Launch {
     pub uuid: String,
     pub vcpus: u32,
     pub memory_mib: u32,
+    /// Size of the disk in bytes. Zero in the files of earlier versions.
+    #[serde(default)]
+    pub disk_bytes: u64,
     /// Absolute.
     pub image: String,
     #[serde(flatten)]
@@ -91,19 +110,20 @@ pub fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> VmError {
 #[derive(Debug, Clone)]
 pub struct MachineDir {
     path: PathBuf,
+    /// Whom what QEMU writes belongs to from the next start on.
+    owner: Owner,
 }
 
 impl MachineDir {
-    pub fn new(machines: &Path, id: VmId) -> Self {
-        Self {
-            path: machines.join(id.to_string()),
-        }
+    pub fn new(machines: &Path, id: VmId, owner: Owner) -> Self {
+        Self::at(&machines.join(id.to_string()), owner)
     }
 
     /// The directory at `path`, whatever its name.
-    pub fn at(path: &Path) -> Self {
+    pub fn at(path: &Path, owner: Owner) -> Self {
         Self {
             path: path.to_owned(),
+            owner,
         }
     }
 
@@ -166,6 +186,7 @@ impl MachineDir {
             uuid: uuid::Uuid::new_v4().to_string(),
             vcpus: spec.vcpus,
             memory_mib: spec.memory_mib,
+            disk_bytes: spec.disk_bytes,
             image: image.clone(),
             network: spec.network.clone(),
             hardware: spec.hardware.clone(),
@@ -174,12 +195,15 @@ impl MachineDir {
             .mode(0o700)
             .create(&new)
             .map_err(doing(format!("creating {}", new.display())))?;
+        link_image(Path::new(&image), &new.join(BASE))?;
         build_disk(&new.join(DISK), &image, spec.disk_bytes)?;
         if spec.hardware.firmware == Firmware::Uefi {
             uefi.copy_variables(&new.join(UEFI_VARS))?;
         }
         let drive = config_drive(spec, &launch.uuid)?;
-        fs::write(new.join(CONFIG_DRIVE), drive).map_err(doing("writing the config drive"))?;
+        fs::write(new.join(CONFIG_DRIVE), drive)
+            .and_then(|()| readable(&new.join(CONFIG_DRIVE)))
+            .map_err(doing("writing the config drive"))?;
         let launch = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
         launch
             .and_then(|launch| fs::write(new.join(LAUNCH), launch))
@@ -193,21 +217,44 @@ impl MachineDir {
         launch.vcpus = spec.vcpus;
         launch.memory_mib = spec.memory_mib;
         launch.network.clone_from(&spec.network);
+        launch.disk_bytes = spec.disk_bytes;
         let text = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
         self.replace(LAUNCH, &text.map_err(doing("writing launch.json"))?)?;
         self.replace(CONFIG_DRIVE, &config_drive(spec, &launch.uuid)?)?;
-        self.prepare_rescue(spec.rescue.as_ref(), &equipment.uefi)?;
+        link_image(Path::new(&launch.image), &self.file(BASE))?;
+        match &spec.rescue {
+            None => self.end_rescue()?,
+            Some(Rescue::System) => {
+                self.end_rescue()?;
+                let [kernel, initrd] = equipment.rescue.files()?;
+                put(&kernel, &self.file(RESCUE_KERNEL))?;
+                put(&initrd, &self.file(RESCUE_INITRD))?;
+            }
+            Some(Rescue::Image { file, hardware }) => {
+                self.prepare_rescue(file, hardware, &equipment.uefi)?;
+            }
+        }
         Ok(launch)
     }
 
+    /// Removes what a machine was rescued with.
+    fn end_rescue(&self) -> Result<(), VmError> {
+        let all = [
+            RESCUE_DISK,
+            RESCUE_VARS,
+            RESCUE_BASE,
+            RESCUE_KERNEL,
+            RESCUE_INITRD,
+        ];
+        all.iter()
+            .try_for_each(|name| remove_file(&self.file(name)))
+    }
+
     /// Makes the disk of an image that a machine is rescued with, unless it has it from an earlier
-    /// start; removes it when the rescue is over.
-    fn prepare_rescue(&self, rescue: Option<&Rescue>, uefi: &Uefi) -> Result<(), VmError> {
+    /// start.
+    fn prepare_rescue(&self, file: &Path, hardware: &Hardware, uefi: &Uefi) -> Result<(), VmError> {
         let (disk, variables) = (self.file(RESCUE_DISK), self.file(RESCUE_VARS));
-        let Some(Rescue::Image { file, hardware }) = rescue else {
-            remove_file(&disk)?;
-            return remove_file(&variables);
-        };
+        link_image(file, &self.file(RESCUE_BASE))?;
         if disk.exists() {
             return Ok(());
         }
@@ -236,6 +283,7 @@ impl MachineDir {
         let new = self.file(&format!("{name}.new"));
         File::create(&new)
             .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+            .and_then(|()| readable(&new))
             .and_then(|()| fs::rename(&new, self.file(name)))
             .map_err(doing(format!("writing {name}")))
     }
@@ -265,7 +313,12 @@ impl MachineDir {
         let path = self.file(LOCK);
         let taking = || doing(format!("taking the lock {}", path.display()));
         let mut options = OpenOptions::new();
-        let lock = options.create(true).truncate(false).read(true).write(true);
+        let lock = options
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600);
         let lock = lock.open(&path).map_err(taking())?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(lock)),
@@ -277,15 +330,56 @@ impl MachineDir {
     /// Clears the traces of the last run and opens an empty log for the next.
     pub fn prepare_start(&self) -> Result<File, VmError> {
         fs::write(self.file(BOOT), boot_id()).map_err(doing("noting the boot of the host"))?;
-        for name in [QMP_SOCKET, SERIAL_SOCKET, VNC_SOCKET, PID, STOPPED] {
+        for name in [PID, STOPPED] {
             remove_file(&self.file(name))?;
         }
+        self.hand_over()
+            .map_err(doing("giving its files to the user of the machine"))?;
         let path = self.file(QEMU_LOG);
         File::create(&path).map_err(doing(format!("creating {}", path.display())))
     }
 
-    /// The process id that QEMU wrote, if that is a process which works in this directory; ours
-    /// do, and hardly anything else would.
+    /// Gives the user of the machine what QEMU writes, and an empty directory for what it makes.
+    fn hand_over(&self) -> io::Result<()> {
+        let run = self.file(RUN);
+        gone_or(fs::remove_dir_all(&run))?;
+        for name in LEGACY.iter().map(|name| self.file(name)) {
+            gone_or(fs::remove_file(name))?;
+        }
+        DirBuilder::new().mode(0o700).create(&run)?;
+        self.owner.hand_over_directory(&run)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.file(SERIAL_LOG));
+        log.map(drop)?;
+        for name in [DISK, UEFI_VARS, RESCUE_DISK, RESCUE_VARS, SERIAL_LOG] {
+            gone_or(self.owner.hand_over(&self.file(name)))?;
+        }
+        // QEMU finds its files here, and cannot see which others there are.
+        let mode = if self.owner.is_other { 0o711 } else { 0o700 };
+        fs::set_permissions(&self.path, Permissions::from_mode(mode))
+    }
+
+    /// Gives the user of the machine a file that was made while it runs.
+    pub fn hand_over_file(&self, name: &str) -> Result<(), VmError> {
+        let given = self.owner.hand_over(&self.file(name));
+        given.map_err(doing(format!("giving {name} to the user of the machine")))
+    }
+
+    /// Where QEMU made what is called so, which begins with `run/`. Earlier versions had it beside all
+    /// else, and their machines may run still.
+    fn made_by_qemu(&self, name: &str) -> PathBuf {
+        let (directory, own_name) = name.split_once('/').unwrap_or((RUN, name));
+        match self.file(directory).exists() {
+            true => self.file(name),
+            false => self.file(own_name),
+        }
+    }
+
+    /// The process id of QEMU, if the process with that number works in this directory. Where the service
+    /// may not see in which directory another user's process works, the user of the machine is enough: it
+    /// has no other process.
     pub fn pid(&self) -> Option<i32> {
         let pid: i32 = fs::read_to_string(self.file(PID))
             .ok()?
@@ -293,8 +387,15 @@ impl MachineDir {
             .parse()
             .ok()?;
         let ours = fs::metadata(&self.path).ok()?;
-        let theirs = fs::metadata(format!("/proc/{pid}/cwd")).ok()?;
-        ((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())).then_some(pid)
+        let is_its = match fs::metadata(format!("/proc/{pid}/cwd")) {
+            Ok(theirs) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
+            Err(_) => {
+                let user = fs::metadata(self.file(RUN)).ok()?.uid();
+                user != geteuid().as_raw()
+                    && user == fs::metadata(format!("/proc/{pid}")).ok()?.uid()
+            }
+        };
+        is_its.then_some(pid)
     }
 
     /// Notes that the machine was switched off on request, or that QEMU's end needs no telling.
@@ -318,7 +419,7 @@ impl MachineDir {
     fn went_down_with_host(&self) -> bool {
         let earlier = fs::read_to_string(self.file(BOOT)).is_ok_and(|boot| boot != boot_id());
         let words = self.last_words();
-        let killed = words.is_empty() && self.file(PID).exists();
+        let killed = words.is_empty() && self.made_by_qemu(QMP_SOCKET).exists();
         let ended = words.contains("terminating on signal");
         earlier && !self.file(STOPPED).exists() && (killed || ended)
     }
@@ -332,8 +433,8 @@ impl MachineDir {
         if !words.is_empty() {
             return Some(words);
         }
-        // In an orderly end QEMU removes the file.
-        Some(if self.file(PID).exists() {
+        // In an orderly end QEMU removes the socket.
+        Some(if self.made_by_qemu(QMP_SOCKET).exists() {
             "QEMU was killed, or the host went down".into()
         } else if self.was_started() {
             "the guest powered itself off".into()
@@ -348,13 +449,11 @@ impl MachineDir {
         String::from_utf8_lossy(&bytes).trim().to_owned()
     }
 
-    /// Connects to one of the machine's sockets. The directory is named by an open descriptor,
-    /// since its own path may be longer than a socket address can hold.
+    /// Connects to one of the machine's sockets. It is named by an open descriptor, since its path may
+    /// be longer than a socket address can hold, and so that it is the one that was looked at.
     pub async fn connect(&self, socket: &str) -> io::Result<UnixStream> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory: OwnedFd = rustix::fs::open(&self.path, flags, Mode::empty())?;
-        let number = directory.as_raw_fd();
-        UnixStream::connect(format!("/proc/self/fd/{number}/{socket}")).await
+        let socket = confine::open_socket(&self.made_by_qemu(socket))?;
+        UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd())).await
     }
 
     /// The last `max_bytes` of what the serial console printed.
@@ -386,29 +485,12 @@ impl MachineDir {
     pub fn remove(&self) -> Result<(), VmError> {
         let removing = || doing(format!("removing {}", self.path.display()));
         let unfinished = self.unfinished();
-        let gone_or = |result: io::Result<()>| match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(removing()(error)),
-            _ => Ok(()),
-        };
-        gone_or(fs::remove_dir_all(&unfinished))?;
         // A removal that is interrupted must not leave half a machine under its real name.
-        gone_or(fs::rename(&self.path, &unfinished))?;
         gone_or(fs::remove_dir_all(&unfinished))
+            .and_then(|()| gone_or(fs::rename(&self.path, &unfinished)))
+            .and_then(|()| gone_or(fs::remove_dir_all(&unfinished)))
+            .map_err(removing())
     }
-}
-
-fn config_drive(spec: &VmSpec, uuid: &str) -> Result<Vec<u8>, VmError> {
-    let drive = ConfigDrive {
-        uuid,
-        name: &spec.name,
-        ssh_keys: &spec.ssh_keys,
-        availability_zone: &spec.region,
-        mac: &mac_address(spec.id),
-        // What the customer wants done in the machine is not for the system that repairs it.
-        user_data: spec.user_data.as_deref().filter(|_| spec.rescue.is_none()),
-    };
-    let drive = drive.image().map_err(io::Error::other);
-    drive.map_err(doing("making the config drive"))
 }
 
 /// A path as QEMU is told it, which is started in another directory.
@@ -421,34 +503,6 @@ pub fn absolute(path: &Path) -> Result<String, VmError> {
     Ok(text.to_owned())
 }
 
-pub fn build_disk(path: &Path, image: &str, disk_bytes: u64) -> Result<(), VmError> {
-    let virtual_size =
-        virtual_size(Path::new(image)).map_err(doing(format!("reading the image {image}")))?;
-    let disk = File::create_new(path).map_err(doing("creating the disk"))?;
-    let backing = Backing {
-        file_name: image,
-        virtual_size,
-    };
-    create_overlay(&disk, &backing, disk_bytes).map_err(|error| VmError::Io {
-        what: "making the disk".into(),
-        source: io::Error::other(error),
-    })
-}
-
-/// The size that a qcow2 file states (qcow2 specification, header, byte 24).
-pub fn virtual_size(path: &Path) -> io::Result<u64> {
-    let mut header = [0; 32];
-    File::open(path)?.read_exact_at(&mut header, 0)?;
-    let [.., a, b, c, d, e, f, g, h] = header;
-    if !header.starts_with(b"QFI\xfb") {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "it is no qcow2 file",
-        ));
-    }
-    Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-}
-
 /// Names the present boot of the host; empty if the kernel does not say.
 pub fn boot_id() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -456,10 +510,13 @@ pub fn boot_id() -> String {
 }
 
 pub fn remove_file(path: &Path) -> Result<(), VmError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(doing(format!("removing {}", path.display()))(error))
-        }
+    gone_or(fs::remove_file(path)).map_err(doing(format!("removing {}", path.display())))
+}
+
+/// What is not there needs nothing done to it.
+fn gone_or(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }

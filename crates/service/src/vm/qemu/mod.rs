@@ -9,10 +9,12 @@
 
 mod accel;
 mod command;
+mod confine;
 mod equipment;
 mod files;
 mod forward;
 mod netdev;
+mod parts;
 mod process;
 mod qmp;
 mod snapshot;
@@ -33,6 +35,8 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::accel::Accelerator;
+use self::confine::Confinement;
+pub use self::confine::UserIds;
 pub use self::equipment::{Equipment, RescueSystem, Uefi};
 use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
 use self::qmp::Qmp;
@@ -55,6 +59,8 @@ pub struct QemuConfig {
     pub allow_kvm: bool,
     /// What machines may be started with.
     pub equipment: Equipment,
+    /// Whom machines run as, if this process may choose; `None` is the user of this process.
+    pub user_ids: Option<UserIds>,
 }
 
 impl Default for QemuConfig {
@@ -63,6 +69,7 @@ impl Default for QemuConfig {
             program: "qemu-system-x86_64".into(),
             allow_kvm: true,
             equipment: Equipment::default(),
+            user_ids: Some(UserIds::default()),
         }
     }
 }
@@ -73,6 +80,7 @@ pub struct Qemu {
     program: PathBuf,
     machines: PathBuf,
     equipment: Equipment,
+    confinement: Confinement,
     accelerator: Arc<Accelerator>,
     /// Serialises what is done to each machine; also QMP serves one client at a time.
     busy: Mutex<HashMap<VmId, Arc<tokio::sync::Mutex<()>>>>,
@@ -94,6 +102,12 @@ impl Qemu {
             .mode(0o700)
             .create(&machines)
             .map_err(doing(format!("creating {}", machines.display())))?;
+        let confinement = Confinement::find(config.user_ids);
+        tracing::info!(
+            separate_users = confinement.separates_users(),
+            directory = %machines.display(),
+            "machines have users of their own, if `separate_users` is true"
+        );
         let accelerator = Arc::new(Accelerator::new(program.clone(), dir, config.allow_kvm));
         let finding_out = Arc::clone(&accelerator);
         tokio::spawn(async move {
@@ -109,6 +123,7 @@ impl Qemu {
             program,
             machines,
             equipment: config.equipment,
+            confinement,
             accelerator,
             busy: Mutex::default(),
         })
@@ -123,7 +138,11 @@ impl Qemu {
             Arc::clone(busy.entry(id).or_default())
         };
         let guard = lock.lock_owned().await;
-        (MachineDir::new(&self.machines, id), guard)
+        (self.directory(id), guard)
+    }
+
+    fn directory(&self, id: VmId) -> MachineDir {
+        MachineDir::new(&self.machines, id, self.confinement.owner(id))
     }
 
     /// As [`Self::machine`], for a machine that must exist.
@@ -147,7 +166,16 @@ impl Qemu {
 
     async fn run(&self, machine: &MachineDir, spec: &VmSpec) -> Result<(), VmError> {
         let processor = self.accelerator.processor().await;
-        process::start(&self.program, machine, spec, processor, &self.equipment).await
+        let (program, equipment) = (&self.program, &self.equipment);
+        process::start(
+            program,
+            machine,
+            spec,
+            processor,
+            equipment,
+            &self.confinement,
+        )
+        .await
     }
 }
 
@@ -263,7 +291,7 @@ impl Hypervisor for Qemu {
     }
 
     async fn console_log(&self, id: VmId, max_bytes: u64) -> Result<Vec<u8>, VmError> {
-        let machine = MachineDir::new(&self.machines, id);
+        let machine = self.directory(id);
         if !machine.exists() {
             return Err(VmError::Absent(id));
         }
@@ -351,12 +379,19 @@ pub async fn acceleration(config: &QemuConfig) -> Result<Acceleration, VmError> 
     Ok(accelerator.get().await)
 }
 
+/// Whether machines run as users of their own here.
+#[must_use]
+pub fn separates_users(config: &QemuConfig) -> bool {
+    Confinement::find(config.user_ids).separates_users()
+}
+
 /// Whether QEMU runs on the directory of a machine, whoever started it.
 ///
 /// # Errors
 /// When it cannot be found out.
 pub fn is_alive(machine: &std::path::Path) -> Result<bool, VmError> {
-    MachineDir::at(machine).is_alive()
+    let confinement = Confinement::find(None);
+    MachineDir::at(machine, confinement.owner(0)).is_alive()
 }
 
 /// Runs file operations where they do not hold up others.

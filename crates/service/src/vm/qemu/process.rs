@@ -19,11 +19,13 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::command::{DISK_NODE, Processor, arguments};
+use super::confine::Confinement;
 use super::equipment::Equipment;
 use super::files::{MachineDir, QMP_SOCKET, doing};
 use super::netdev;
+use super::parts::virtual_size;
 use super::qmp::{self, Qmp};
-use crate::vm::{VmError, VmSpec};
+use crate::vm::{Rescue, VmError, VmSpec};
 
 /// From start to the first answer; 0.1 s is usual, and an overloaded host takes seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,6 +57,7 @@ pub async fn start(
     spec: &VmSpec,
     processor: Processor,
     equipment: &Equipment,
+    confinement: &Confinement,
 ) -> Result<(), VmError> {
     let Some(lock) = machine.take_lock()? else {
         return resume(machine).await;
@@ -62,7 +65,8 @@ pub async fn start(
     let launch = machine.refresh(spec, equipment)?;
     netdev::check(&launch.network)?;
     let arguments = arguments(&launch, spec.rescue.as_ref(), processor, equipment)?;
-    let mut child = spawn(program, machine, &arguments, lock)?;
+    let command = confinement.command(spec.id, file_bytes(spec)?, program);
+    let mut child = spawn(command, machine, &arguments, lock)?;
     let started = timeout(START_TIMEOUT, async {
         tokio::select! {
             error = death(&mut child, machine) => Err(error),
@@ -96,23 +100,35 @@ async fn death(child: &mut Child, machine: &MachineDir) -> VmError {
 
 /// The command is dropped at the end, and with it the service's hold on the lock.
 fn spawn(
-    program: &Path,
+    mut command: Command,
     machine: &MachineDir,
     arguments: &[String],
     lock: File,
 ) -> Result<Child, VmError> {
     let log = machine.prepare_start()?;
     let errors = log.try_clone().map_err(doing("opening qemu.log twice"))?;
-    // `setsid` becomes QEMU under the same process id.
-    Command::new("setsid")
-        .arg(program)
+    // It becomes QEMU under the same process id.
+    command
         .args(arguments)
         .current_dir(machine.path())
         .stdin(Stdio::from(lock))
         .stdout(Stdio::from(log))
         .stderr(Stdio::from(errors))
         .spawn()
-        .map_err(doing("starting `setsid` (of util-linux)"))
+        .map_err(doing("starting QEMU by way of `sh`"))
+}
+
+/// How large a file of the machine may become: its disk, if all of it is written, with the tables of
+/// qcow2, of which a table of clusters takes most, 8 bytes for each 64 KiB. The console's log has as much.
+fn file_bytes(spec: &VmSpec) -> Result<u64, VmError> {
+    let rescue = match &spec.rescue {
+        Some(Rescue::Image { file, .. }) => {
+            virtual_size(file).map_err(doing("reading the size of the rescue image"))?
+        }
+        _ => 0,
+    };
+    let disk = spec.disk_bytes.max(rescue);
+    Ok(disk.saturating_add(disk / 1024).saturating_add(64 << 20))
 }
 
 async fn first_contact(machine: &MachineDir, disk_bytes: u64) -> Result<(), VmError> {
@@ -185,7 +201,7 @@ pub async fn end(machine: &MachineDir, orderly: bool) -> Result<(), VmError> {
     }
     let deadline = Instant::now() + KILL_TIMEOUT;
     while machine.is_alive()? {
-        // QEMU writes its process id a moment after its start, hence inside the loop.
+        // The process id is written a moment after the start, hence inside the loop.
         kill(machine)?;
         if wait_for_end(machine, Duration::from_millis(100)).await? {
             break;

@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::command::{BASE_NODE, DISK_NODE};
-use super::files::{self, MachineDir, build_disk, remove_file};
+use super::files::{self, Launch, MachineDir, remove_file};
+use super::parts::build_disk;
 use super::qmp::Qmp;
 use super::{Qemu, blocking, process};
 use crate::vm::{VmError, VmId};
@@ -64,9 +65,17 @@ pub async fn make(
 
 /// Has QEMU begin to copy into a new file.
 pub async fn begin(machine: &MachineDir) -> Result<(), VmError> {
-    let image = machine.launch()?.image;
+    let Launch {
+        image, disk_bytes, ..
+    } = machine.launch()?;
     let (path, bytes) = (machine.file(files::SNAPSHOT), machine.disk_bytes()?);
+    if disk_bytes != 0 && bytes > disk_bytes {
+        return Err(VmError::Hypervisor(format!(
+            "the disk says that it has {bytes} bytes, and {disk_bytes} is what the machine was given"
+        )));
+    }
     blocking(move || build_disk(&path, &image, bytes)).await?;
+    machine.hand_over_file(files::SNAPSHOT)?;
     let mut qmp = process::monitor(machine).await?;
     let node = json!({
         "node-name": NAME,
