@@ -214,6 +214,18 @@ pub trait Hypervisor: Send + Sync {
         max_bytes: u64,
     ) -> impl Future<Output = Result<Vec<u8>, VmError>> + Send;
 
+    /// At most `max_bytes` of what the serial console printed, from byte `offset` of it on. Of what a
+    /// guest prints without end the oldest parts are zeros after a while.
+    fn console_log_from(
+        &self,
+        id: VmId,
+        offset: u64,
+        max_bytes: u64,
+    ) -> impl Future<Output = Result<Vec<u8>, VmError>> + Send;
+
+    /// What the screen shows now, as PNG. A machine that is off is [`VmError::NotRunning`].
+    fn screenshot(&self, id: VmId) -> impl Future<Output = Result<Vec<u8>, VmError>> + Send;
+
     /// Has a port of the machine's address lead into the guest from now on. After the next start, what
     /// [`VmSpec::network`] says is so. A machine that is off is [`VmError::NotRunning`].
     fn forward(

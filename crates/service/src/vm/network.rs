@@ -22,6 +22,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "network", rename_all = "lowercase")]
 pub enum Network {
+    /// The guest reaches nobody, not even the host, and is reached by its port 22 alone.
+    Isolated {
+        /// Port of the host's 127.0.0.1 that leads to the guest's port 22.
+        port: u16,
+    },
     /// By QEMU itself, without privileges: the guest reaches the world as the service does, and what
     /// is to be reached of the guest are single ports.
     #[serde(untagged)]
@@ -74,6 +79,16 @@ pub fn check_port(address: Ipv4Addr, port: u16, protocol: Protocol) -> io::Resul
         Protocol::Tcp => TcpListener::bind((address, port)).map(drop),
         Protocol::Udp => UdpSocket::bind((address, port)).map(drop),
     }
+}
+
+/// A port of the host's 127.0.0.1 that nobody listens on now.
+///
+/// # Errors
+///
+/// The system's answer when none is left.
+pub fn free_port() -> io::Result<u16> {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(socket.local_addr()?.port())
 }
 
 /// The hardware address of machine `id`: locally administered, and different for any two machines

@@ -19,6 +19,7 @@
 //! * run/             what QEMU makes itself
 //!     qmp.sock       removed by it when it ends in order
 //!     serial.sock vnc.sock
+//!     screen.png     the screen as it was drawn last, while that is read
 //! ```
 //!
 //! All of it is the service's, and QEMU cannot change which files there are; only what has an asterisk
@@ -64,6 +65,7 @@ pub const SERIAL_SOCKET: &str = "run/serial.sock";
 pub const VNC_SOCKET: &str = "run/vnc.sock";
 pub const PID: &str = "qemu.pid";
 pub const SERIAL_LOG: &str = "serial.log";
+pub const SCREENSHOT: &str = "run/screen.png";
 pub const QEMU_LOG: &str = "qemu.log";
 /// What was where in earlier versions that is in [`RUN`] now.
 const LEGACY: [&str; 3] = ["qmp.sock", "serial.sock", "vnc.sock"];
@@ -465,6 +467,15 @@ impl MachineDir {
         }
     }
 
+    /// At most `max_bytes` of what the serial console printed, from byte `offset` of it on.
+    pub fn console_log_from(&self, offset: u64, max_bytes: u64) -> Result<Vec<u8>, VmError> {
+        let path = self.file(SERIAL_LOG);
+        match part(&path, offset, max_bytes) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            result => result.map_err(doing(format!("reading {}", path.display()))),
+        }
+    }
+
     /// Gives back the disk space of the console log's older part. The file keeps its length, so
     /// QEMU can go on appending meanwhile.
     pub fn trim_console_log(&self) -> io::Result<()> {
@@ -523,9 +534,14 @@ fn gone_or(result: io::Result<()>) -> io::Result<()> {
 
 /// The last `max_bytes` of a file.
 fn tail(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let len = fs::metadata(path)?.len();
+    part(path, len.saturating_sub(max_bytes), max_bytes)
+}
+
+/// At most `max_bytes` of a file, from `offset` on.
+fn part(path: &Path, offset: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    let len = file.metadata()?.len();
-    file.seek(SeekFrom::Start(len.saturating_sub(max_bytes)))?;
+    file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     file.take(max_bytes).read_to_end(&mut bytes)?;
     Ok(bytes)

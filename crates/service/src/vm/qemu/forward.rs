@@ -49,8 +49,12 @@ pub async fn remove(machine: &MachineDir, port: u16, protocol: Protocol) -> Resu
 }
 
 fn address(machine: &MachineDir) -> Result<Ipv4Addr, VmError> {
-    let Network::User(user) = machine.launch()?.network;
-    Ok(user.address)
+    match machine.launch()?.network {
+        Network::User(user) => Ok(user.address),
+        Network::Isolated { .. } => Err(VmError::Hypervisor(
+            "a machine that is isolated has no further ports".into(),
+        )),
+    }
 }
 
 async fn say(machine: &MachineDir, line: &str) -> Result<String, VmError> {

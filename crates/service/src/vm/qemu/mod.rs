@@ -17,6 +17,7 @@ mod netdev;
 mod parts;
 mod process;
 mod qmp;
+mod screenshot;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -97,11 +98,7 @@ impl Qemu {
         let program = find_program(&config.program)?;
         let dir = std::path::absolute(dir).map_err(doing("resolving the data directory"))?;
         let machines = dir.join("vms");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&machines)
-            .map_err(doing(format!("creating {}", machines.display())))?;
+        make_directory(&machines)?;
         let confinement = Confinement::find(config.user_ids);
         tracing::info!(
             separate_users = confinement.separates_users(),
@@ -127,6 +124,42 @@ impl Qemu {
             accelerator,
             busy: Mutex::default(),
         })
+    }
+
+    /// A driver with the same equipment for other machines, which are in `name` beside `vms/`.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made.
+    pub fn beside(&self, name: &str) -> Result<Self, VmError> {
+        let machines = self.machines.with_file_name(name);
+        make_directory(&machines)?;
+        Ok(Self {
+            program: self.program.clone(),
+            machines,
+            equipment: self.equipment.clone(),
+            confinement: self.confinement,
+            accelerator: Arc::clone(&self.accelerator),
+            busy: Mutex::default(),
+        })
+    }
+
+    /// Ends all machines and removes them, also such as are only half made.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read, or a machine does not end.
+    pub async fn delete_all(&self) -> Result<(), VmError> {
+        let reading = || doing(format!("reading {}", self.machines.display()));
+        for entry in std::fs::read_dir(&self.machines).map_err(reading())? {
+            let name = entry.map_err(reading())?.file_name();
+            let name = name.to_string_lossy();
+            let id = name.split('.').next().and_then(|id| id.parse().ok());
+            if let Some(id) = id {
+                self.delete(id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The machine's directory, reserved for the caller until the guard is dropped.
@@ -298,6 +331,24 @@ impl Hypervisor for Qemu {
         blocking(move || machine.console_log(max_bytes)).await
     }
 
+    async fn console_log_from(
+        &self,
+        id: VmId,
+        offset: u64,
+        max_bytes: u64,
+    ) -> Result<Vec<u8>, VmError> {
+        let machine = self.directory(id);
+        if !machine.exists() {
+            return Err(VmError::Absent(id));
+        }
+        blocking(move || machine.console_log_from(offset, max_bytes)).await
+    }
+
+    async fn screenshot(&self, id: VmId) -> Result<Vec<u8>, VmError> {
+        let (machine, _guard) = self.running(id).await?;
+        screenshot::take(&machine).await
+    }
+
     async fn forward(&self, id: VmId, forward: Forward) -> Result<(), VmError> {
         let (machine, _guard) = self.running(id).await?;
         forward::add(&machine, &forward).await
@@ -326,6 +377,14 @@ impl Hypervisor for Qemu {
         process::end(&machine, false).await?;
         blocking(move || machine.remove()).await
     }
+}
+
+fn make_directory(machines: &std::path::Path) -> Result<(), VmError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(machines)
+        .map_err(doing(format!("creating {}", machines.display())))
 }
 
 /// What QEMU's run state means for the customer.

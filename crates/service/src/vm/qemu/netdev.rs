@@ -15,7 +15,15 @@ pub const NETWORK: &str = "net0";
 pub fn backend(network: &Network) -> String {
     match network {
         Network::User(user) => user_backend(user),
+        Network::Isolated { port } => isolated_backend(*port),
     }
+}
+
+/// `restrict` has QEMU drop what the guest sends, unless it belongs to a connection that came in.
+fn isolated_backend(port: u16) -> String {
+    let ssh = Forward::new(port, Some(22), Protocol::Tcp);
+    let ssh = forward::rule(Ipv4Addr::LOCALHOST, &ssh);
+    format!("user,id={NETWORK},ipv6=off,restrict=on,hostfwd={ssh}")
 }
 
 fn user_backend(user: &UserNetwork) -> String {
@@ -50,6 +58,7 @@ pub fn check(network: &Network) -> Result<(), VmError> {
         Network::User(user) => {
             ports(user).try_for_each(|there| check_port(user.address, there.port, there.protocol))
         }
+        Network::Isolated { port } => check_port(Ipv4Addr::LOCALHOST, *port, Protocol::Tcp),
     }
 }
 

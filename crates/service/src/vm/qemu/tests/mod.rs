@@ -13,6 +13,7 @@ use crate::vm::network::{Network, UserNetwork};
 use crate::vm::platform;
 
 mod confined;
+mod isolated;
 mod recovery;
 
 const GREETING: &str = "tiny guest is up\r\n";
