@@ -260,10 +260,11 @@ pub struct UpdateImage {
     schema(example = json!({"type": "transfer", "region": "nbg1"}))
 )]
 pub struct ImageAction {
-    /// `transfer`, which copies the image to a further region, or `convert`, which changes nothing.
+    /// `transfer`, which copies the image to a further region; `probe`, which boots it to see what becomes
+    /// of it; or `convert`, which changes nothing.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The target region.
+    /// The target region, or for a probe the one to boot it in; any that has the image when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Everything else that was sent.

@@ -20,6 +20,7 @@ mod hardware;
 mod image;
 mod key;
 mod page;
+mod probe;
 mod quota;
 mod region;
 mod related;
@@ -50,6 +51,7 @@ pub use image::{
 };
 pub use key::{CreateKey, Key, KeyList, KeyOne, UpdateKey};
 pub use page::{Links, Meta, Pages};
+pub use probe::{Probe, ProbeMilestone, ProbeOne, ProbeStatus, ProbeTraces};
 pub use quota::{Quota, QuotaUse};
 pub use region::{Account, AccountExtra, AccountOne, Region, RegionList, Size, SizeList, Team};
 pub use related::{

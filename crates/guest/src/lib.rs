@@ -42,6 +42,7 @@ pub use report::{
     Basis, Context, Finding, Limits, Message, Outcome, Place, Remedy, Report, RuleId, Severities,
     Severity, UnknownRule, Verdict,
 };
+pub use text::clean;
 
 /// Inspects a disk and judges it.
 ///

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 pub(crate) const MAX_CHARS: usize = 300;
 
 /// `bytes` as printable text: invalid UTF-8 replaced, controls escaped, cut with `…`.
-pub(crate) fn clean(bytes: impl AsRef<[u8]>) -> String {
+pub fn clean(bytes: impl AsRef<[u8]>) -> String {
     let bytes = bytes.as_ref();
     // Four bytes per character at most; what lies beyond cannot appear in the result.
     let bytes = bytes.get(..(MAX_CHARS + 1) * 4).unwrap_or(bytes);

@@ -30,7 +30,7 @@ use crate::db::action::{ActionRow, MAX_ATTEMPTS};
 use crate::db::{self, droplet, image};
 use crate::retry::{self, Final};
 use crate::telemetry::{self, StageClock};
-use crate::{Service, fetch, import, machine, region, removal};
+use crate::{Service, fetch, import, machine, probe, region, removal};
 
 /// How long a worker waits for a job to be announced. The timeout finds what nobody here
 /// announces: jobs whose lease ran out, and those that another process was asked for.
@@ -92,12 +92,19 @@ impl JobContext {
 }
 
 /// Starts the workers: few for images, whose work is heavy, more for machines. Fetches wait for
-/// others most of the time, and have workers of their own to keep nothing else waiting. The workers
-/// end when the service is being stopped.
+/// others most of the time, and have workers of their own to keep nothing else waiting; so have probes,
+/// which take minutes. The workers end when the service is being stopped.
 pub fn start(service: &Arc<Service>) -> JoinSet<()> {
     let mut workers = JoinSet::new();
     let fetches = service.config.fetch.concurrent;
-    for (jobs, count) in [("image", 2), ("fetch", fetches), ("droplet", 4)] {
+    let probes = service.config.probe.concurrent;
+    let kinds = [
+        ("image", 2),
+        ("fetch", fetches),
+        ("probe", probes),
+        ("droplet", 4),
+    ];
+    for (jobs, count) in kinds {
         for _ in 0..count {
             workers.spawn(work(service.clone(), jobs));
         }
@@ -157,11 +164,13 @@ async fn claim(service: &Service, jobs: &str) -> db::Result<Option<ActionRow>> {
     }
     let (instance, node) = (&service.instance, &service.node);
     let mut tx = service.db.write().await?;
-    let action = if jobs == "fetch" {
-        let per_account = service.config.fetch.concurrent_per_account;
-        db::action::claim_fetch(&mut tx, instance, per_account).await?
-    } else {
-        db::action::claim(&mut tx, jobs, instance, node).await?
+    let action = match jobs {
+        "fetch" => {
+            let per_account = service.config.fetch.concurrent_per_account;
+            db::action::claim_fetch(&mut tx, instance, per_account).await?
+        }
+        "probe" => db::action::claim_probe(&mut tx, instance).await?,
+        jobs => db::action::claim(&mut tx, jobs, instance, node).await?,
     };
     if let Some(action) = &action
         && action.resource_type == "droplet"
@@ -235,6 +244,7 @@ async fn dispatch(
         ("image", "create") if action.is_fetch() => fetch::run(service, action, job).await,
         ("image", "create") => import::run(service, action, job).await,
         ("image", "transfer") => region::transfer(service, action, job).await,
+        ("image", "probe") => probe::run(service, action, job).await,
         ("droplet", "create") => machine::create(service, action).await,
         ("droplet", "destroy") => machine::destroy(service, action).await,
         ("droplet", _) => machine::act(service, action, job).await,
@@ -310,6 +320,10 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
             db::action::finish(&mut tx, action.id, Some(reason)).await?;
             // The further regions that waited for this import.
             db::action::fail_open(&mut tx, "image", id, "the import failed").await?;
+        }
+        ("image", "probe") => {
+            db::probe::forget(&mut tx, action.id).await?;
+            db::action::finish(&mut tx, action.id, Some(reason)).await?;
         }
         ("image", _) => {
             let region = action

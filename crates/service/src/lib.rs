@@ -4,7 +4,7 @@
 //! [`serve`] is the whole of it: it opens the data directory, starts the workers and answers
 //! requests until it is told to stop. Requests (`http`) only read and move rows and never work
 //! long themselves; every long step is an action that a worker (`jobs`) carries out: fetching what
-//! a URL leads to (`fetch`), an import (`import`), a copy to a region (`region`), a machine (`machine`, `vm`). All state that must
+//! a URL leads to (`fetch`), an import (`import`), a copy to a region (`region`), a boot to see what becomes of an image (`probe`), a machine (`machine`, `vm`). All state that must
 //! survive is in the database (`db`) and in files that are synced before they are relied upon.
 
 mod audit;
@@ -21,6 +21,7 @@ mod jobs;
 mod machine;
 mod open_files;
 pub mod operator;
+mod probe;
 mod quota;
 mod region;
 mod removal;
@@ -79,6 +80,7 @@ pub struct Service {
     instance: String,
     image_jobs: Notify,
     fetch_jobs: Notify,
+    probe_jobs: Notify,
     droplet_jobs: Notify,
     /// Whether the service is being stopped.
     drain: Drain,
@@ -105,11 +107,12 @@ impl Service {
         Ok(tx)
     }
 
-    /// What wakes the workers of a kind: `image`, `fetch` or `droplet`.
+    /// What wakes the workers of a kind: `image`, `fetch`, `probe` or `droplet`.
     fn wake(&self, jobs: &str) -> &Notify {
         match jobs {
             "image" => &self.image_jobs,
             "fetch" => &self.fetch_jobs,
+            "probe" => &self.probe_jobs,
             _ => &self.droplet_jobs,
         }
     }

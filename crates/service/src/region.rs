@@ -32,6 +32,8 @@ pub struct Region {
     pub copy_idle: Duration,
     /// Its machines.
     pub hypervisor: Qemu,
+    /// The machines of probes. They are nobody's.
+    pub probes: Qemu,
     /// Keeps other processes away from the directory.
     pub _lock: File,
 }

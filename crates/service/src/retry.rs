@@ -6,8 +6,8 @@
 //! and says nothing about the image; so its upload is kept, and the job is tried again after a pause
 //! that becomes longer each time. Only when that has not helped often enough does it fail.
 //!
-//! Jobs of machines are not tried again by themselves: whoever asked for a machine waits for an
-//! answer. Fetches have a patience of their own ([`crate::fetch`]).
+//! Jobs of machines, and probes, are not tried again by themselves: whoever asked for a machine waits for
+//! an answer. Fetches have a patience of their own ([`crate::fetch`]).
 
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ pub async fn postpone(
     action: &ActionRow,
     error: &anyhow::Error,
 ) -> db::Result<bool> {
-    let is_of_image = action.resource_type == "image" && !action.is_fetch();
+    let is_of_image =
+        action.resource_type == "image" && action.kind != "probe" && !action.is_fetch();
     let retries = i64::from(service.config.limits.job_retries);
     if !is_of_image || error.is::<Final>() || action.failures >= retries {
         return Ok(false);

@@ -204,6 +204,7 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         web,
         image_jobs: Notify::new(),
         fetch_jobs: Notify::new(),
+        probe_jobs: Notify::new(),
         droplet_jobs: Notify::new(),
         drain: Drain::default(),
         cancels: Mutex::default(),
@@ -217,6 +218,9 @@ async fn open_region(config: &Config, region: &RegionConfig) -> anyhow::Result<R
     let store = Store::open(&directory, region.s3.as_ref())?;
     let directory = fs::canonicalize(&directory)?;
     let hypervisor = Qemu::new(directory, config.vm.qemu_config()).await?;
+    let probes = hypervisor.beside("probes")?;
+    // Whatever runs there was left by a process that is no more; its probes begin again.
+    probes.delete_all().await?;
     Ok(Region {
         slug: region.slug.clone(),
         name: region.name.clone(),
@@ -225,6 +229,7 @@ async fn open_region(config: &Config, region: &RegionConfig) -> anyhow::Result<R
             Duration::from_secs(s3.copy_idle_hours.saturating_mul(3600))
         }),
         hypervisor,
+        probes,
         _lock: lock,
     })
 }

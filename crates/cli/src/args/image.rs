@@ -22,7 +22,9 @@ pub enum ImageCommand {
     /// Take an image out of a region
     RemoveRegion(RemoveRegionArgs),
     /// Print the service's report on an image
-    Report(ImageRef),
+    Report(ReportArgs),
+    /// Have the service boot an image, and see what becomes of it
+    Probe(ProbeArgs),
     /// Delete an image everywhere
     Delete(ImageRef),
     /// Download an image into a file, in any of the five formats
@@ -67,6 +69,46 @@ pub struct ExportArgs {
 pub struct WatchArgs {
     /// Id or name of the image
     pub image: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Id or name
+    pub image: String,
+    /// Print a SARIF log, for code scanning
+    #[arg(long)]
+    pub sarif: bool,
+    /// Print JUnit XML, for pipelines
+    #[arg(long, conflicts_with = "sarif")]
+    pub junit: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The image is booted on a machine of its own, which reaches nobody and is nobody's, and \
+    switched off when all is seen or the time is over. What that proves becomes part of the report; the \
+    image stays available whatever it is.\n\n\
+    The exit status is 0 if the boot went as it should, and 1 if something that was proven is not as it \
+    should be, or the image could not be booted at all."
+)]
+pub struct ProbeArgs {
+    /// Id or name of the image
+    pub image: String,
+    /// Region in which it is booted [default: any that has it]
+    #[arg(long, value_name = "SLUG")]
+    pub region: Option<String>,
+    /// File for the screen at the end, as PNG
+    #[arg(long, value_name = "FILE", conflicts_with = "no_wait")]
+    pub screenshot: Option<PathBuf>,
+    /// File for what the serial console printed
+    #[arg(long, value_name = "FILE", conflicts_with = "no_wait")]
+    pub log: Option<PathBuf>,
+    /// Replace the files if they exist
+    #[arg(long)]
+    pub force: bool,
+    /// Return at once instead of waiting for the end
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 #[derive(Debug, Args)]

@@ -97,6 +97,14 @@ pub fn to_end(
     let mut steps = Steps::new();
     steps.step(label);
     let ended = action(client, begun, &mut steps, &interrupt)?;
+    completed(ended, failed, hint)
+}
+
+/// The action, once it is completed; `None` is one that was no longer waited for.
+///
+/// # Errors
+/// As [`to_end`] has them.
+pub fn completed(ended: Option<Action>, failed: &str, hint: &str) -> anyhow::Result<Action> {
     let ended = ended.ok_or_else(|| {
         Failure::new("stopped waiting")
             .hint(hint.to_owned())

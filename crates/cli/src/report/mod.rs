@@ -64,6 +64,14 @@ struct Remedy {
 }
 
 impl View {
+    /// Whether a boot has proven that something is not as it should be.
+    pub fn is_disproved(&self) -> bool {
+        let amiss =
+            |finding: &Finding| matches!(finding.outcome, Outcome::Failure | Outcome::Warning);
+        let mut proven = self.findings.iter().filter(|f| f.basis == Basis::Proven);
+        proven.any(amiss)
+    }
+
     fn facts(&self) -> Facts {
         serde_json::from_value(self.facts.clone()).unwrap_or_default()
     }
@@ -82,6 +90,13 @@ impl Finding {
             self.outcome,
             Outcome::Failure | Outcome::Warning | Outcome::Note
         )
+    }
+
+    /// Whether a boot has proven something else than what the files of the image say; of a rule of which
+    /// they say nothing, that it is not met.
+    fn is_news(&self) -> bool {
+        let before = self.inferred.unwrap_or(Outcome::Pass);
+        self.basis == Basis::Proven && self.outcome != before
     }
 
     /// What it rests on, if that is more than the files of the image.

@@ -56,6 +56,19 @@ impl View {
         Ok(())
     }
 
+    /// Writes what a boot has proven against what the files of the image say.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_proven(&self, out: &mut dyn Write, style: Style, width: usize) -> io::Result<()> {
+        let words = words(self.lang);
+        let news: Vec<_> = self.findings.iter().filter(|f| f.is_news()).collect();
+        if news.is_empty() {
+            return writeln!(out, "\n{}", words.no_news);
+        }
+        self.section(out, words.news, news, style, width)
+    }
+
     fn section(
         &self,
         out: &mut dyn Write,

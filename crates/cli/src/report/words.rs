@@ -25,6 +25,8 @@ pub(super) struct Words {
     pub bios_partition: &'static str,
     pub console: &'static str,
     pub proven: &'static str,
+    pub news: &'static str,
+    pub no_news: &'static str,
 }
 
 pub(super) fn words(lang: Lang) -> &'static Words {
@@ -52,6 +54,8 @@ pub(super) fn words(lang: Lang) -> &'static Words {
             bios_partition: "BIOS-Start",
             console: "Konsole",
             proven: "erwiesen",
+            news: "Anders, als die Dateien des Abbilds vermuten lassen",
+            no_news: "Der Start widerspricht den Dateien des Abbilds nicht.",
         },
         Lang::En => &Words {
             why: "why",
@@ -76,6 +80,8 @@ pub(super) fn words(lang: Lang) -> &'static Words {
             bios_partition: "BIOS boot",
             console: "console",
             proven: "proven",
+            news: "Other than the files of the image suggest",
+            no_news: "The boot contradicts nothing that the files of the image say.",
         },
     }
 }

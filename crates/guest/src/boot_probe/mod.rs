@@ -146,8 +146,8 @@ impl End {
 /// What was seen of one boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootRecord {
-    /// Why the watching ended.
-    pub end: End,
+    /// Why the watching ended; absent while it goes on.
+    pub end: Option<End>,
     /// How long it was watched, in milliseconds since power-on.
     pub milliseconds: u64,
     /// What was seen, in the order in which it was.
@@ -169,6 +169,11 @@ impl BootRecord {
         self.milestones
             .iter()
             .find(|milestone| milestone.step.is_trouble())
+    }
+
+    /// Whether the system itself runs, which can then be asked to shut down.
+    pub fn is_up(&self) -> bool {
+        self.trouble().is_none() && self.reached(Step::Init).is_some()
     }
 
     /// What shows that a boot came as far as `step`, which may be something that comes later: the
@@ -203,7 +208,7 @@ mod tests {
             evidence: Evidence::text(step.as_str()),
         };
         let record = BootRecord {
-            end: End::Trouble,
+            end: Some(End::Trouble),
             milliseconds: 9000,
             milestones: vec![seen(Step::Firmware, 10), seen(Step::InitramfsShell, 8000)],
             traces: None,

@@ -167,7 +167,7 @@ fn cloud_init(record: &BootRecord, facts: &Facts, before: Option<&Finding>) -> O
     // Init did not run, the disk says nothing, or the boot was cut short by other trouble.
     record.reached(Step::Init)?;
     traces?;
-    if record.end == End::Trouble {
+    if record.end == Some(End::Trouble) {
         return None;
     }
     let (id, evidence) = match record.reached(Step::CloudInit) {
@@ -243,7 +243,7 @@ fn sshd(record: &BootRecord, before: Option<&Finding>) -> Option<Judgement> {
     }
     // A system that did not come up has other trouble than this.
     let evidence = record.reached(Step::Init)?;
-    if record.end == End::Trouble {
+    if record.end == Some(End::Trouble) {
         return None;
     }
     let message = Message::new("sshd-silent").with("seconds", seconds(record.milliseconds));

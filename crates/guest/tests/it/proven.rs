@@ -30,7 +30,7 @@ fn seen(step: Step, seconds: u64, text: &str) -> Milestone {
 
 fn record(end: End, milestones: &[(Step, u64)], traces: Option<Traces>) -> BootRecord {
     BootRecord {
-        end,
+        end: Some(end),
         milliseconds: 90_000,
         milestones: milestones
             .iter()

@@ -26,7 +26,7 @@ use abbild_guest::Severities;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use bytes::parse_bytes;
+pub use bytes::{deserialize as deserialize_bytes, parse_bytes};
 pub use load::{Loaded, Sources};
 pub use mistake::{Issue, Issues, Mistake, Mistakes, Origin};
 pub use oidc::OidcConfig;
@@ -37,6 +37,7 @@ pub use secret::Secret;
 
 use crate::db::{Backend, sqlite_url};
 pub use crate::fetch::FetchConfig;
+pub use crate::probe::ProbeConfig;
 pub use crate::retention::RetentionConfig;
 use crate::vm::qemu::{Equipment, QemuConfig, RescueSystem, Uefi, UserIds};
 
@@ -89,6 +90,8 @@ pub struct Config {
     pub regions: Vec<RegionConfig>,
     /// Machines.
     pub vm: VmConfig,
+    /// Boot probes.
+    pub probe: ProbeConfig,
 }
 
 /// A header in which proxies say who the client is. Only one is read: a proxy that writes one of
@@ -235,6 +238,7 @@ impl Default for Config {
             requirements: Severities::default(),
             regions: vec![region("hal1", "Hallstadt"), region("nbg1", "Nürnberg")],
             vm: VmConfig::default(),
+            probe: ProbeConfig::default(),
         }
     }
 }
@@ -372,6 +376,7 @@ impl Config {
         self.fetch.check(&mut issues);
         self.check_regions(&mut issues);
         self.vm.check(&mut issues);
+        self.probe.check(&mut issues);
         issues.0
     }
 

@@ -44,6 +44,7 @@ pub struct ActionRow {
 /// Values of the column `ready`: what an unfinished action waits for.
 const WORKER: i64 = 1;
 pub(super) const FETCH_WORKER: i64 = 2;
+const PROBE_WORKER: i64 = 3;
 
 impl ActionRow {
     /// State.
@@ -71,7 +72,7 @@ impl ActionRow {
 pub struct NewAction<'a> {
     /// Owner.
     pub account: i64,
-    /// `create`, `transfer`, `power_on`, …
+    /// `create`, `transfer`, `probe`, `power_on`, …
     pub kind: &'a str,
     /// `image` or `droplet`.
     pub resource_type: &'a str,
@@ -216,6 +217,30 @@ pub async fn insert(tx: &mut Tx, new: &NewAction<'_>) -> Result<ActionRow> {
     .await
 }
 
+/// A new action that boots an image in a region.
+pub async fn insert_probe(
+    tx: &mut Tx,
+    account: i64,
+    image: i64,
+    region: &str,
+) -> Result<ActionRow> {
+    let new = NewAction {
+        account,
+        kind: "probe",
+        resource_type: "image",
+        resource: image,
+        region: Some(region),
+        parameters: None,
+        ready: false,
+    };
+    let action = insert(tx, &new).await?;
+    sqlx::query_as("UPDATE actions SET ready = $1 WHERE id = $2 RETURNING *")
+        .bind(PROBE_WORKER)
+        .bind(action.id)
+        .fetch_one(&mut **tx)
+        .await
+}
+
 /// Lets workers begin the waiting actions of `kind` of an image.
 pub async fn make_ready(tx: &mut Tx, image: i64, kind: &str) -> Result<()> {
     sqlx::query(
@@ -230,7 +255,8 @@ pub async fn make_ready(tx: &mut Tx, image: i64, kind: &str) -> Result<()> {
 }
 
 /// Takes the oldest job of `resource_type` that nobody holds, but no more than [`SNAPSHOTS`]. The jobs
-/// of one image or machine are carried out in the order in which they were asked for.
+/// of one image or machine are carried out in the order in which they were asked for; probes, which change
+/// nothing, hold up no others.
 pub async fn claim(
     tx: &mut Tx,
     resource_type: &str,
@@ -242,7 +268,7 @@ pub async fn claim(
          WHERE id = (SELECT a.id FROM actions a WHERE a.status = 'in-progress' AND a.ready = 1 \
          AND a.lease_until < $3 AND a.resource_type = $4 AND NOT EXISTS (SELECT 1 FROM actions b \
          WHERE b.resource_type = $4 AND b.resource_id = a.resource_id AND b.id < a.id \
-         AND b.status = 'in-progress' AND b.ready <> 0) \
+         AND b.status = 'in-progress' AND b.ready <> 0 AND b.ready <> $7) \
          AND (a.kind <> 'snapshot' OR (SELECT COUNT(*) FROM actions c \
          WHERE c.status = 'in-progress' AND c.kind = 'snapshot' AND c.lease_owner = $1 \
          AND c.lease_until >= $3) < $6) \
@@ -255,6 +281,22 @@ pub async fn claim(
     .bind(resource_type)
     .bind(node)
     .bind(SNAPSHOTS)
+    .bind(PROBE_WORKER)
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+/// Takes the oldest probe that nobody holds.
+pub async fn claim_probe(tx: &mut Tx, owner: &str) -> Result<Option<ActionRow>> {
+    sqlx::query_as(
+        "UPDATE actions SET lease_owner = $1, lease_until = $2, attempts = attempts + 1 \
+         WHERE id = (SELECT a.id FROM actions a WHERE a.status = 'in-progress' AND a.ready = $3 \
+         AND a.lease_until < $4 ORDER BY a.id LIMIT 1) RETURNING *",
+    )
+    .bind(owner)
+    .bind(now() + LEASE_SECONDS)
+    .bind(PROBE_WORKER)
+    .bind(now())
     .fetch_optional(&mut **tx)
     .await
 }
@@ -338,6 +380,7 @@ pub async fn postpone(tx: &mut Tx, id: i64, seconds: u64, reason: &str) -> Resul
 pub async fn any_ready(db: &Pool, jobs: &str) -> Result<bool> {
     let (resource_type, ready) = match jobs {
         "fetch" => ("image", FETCH_WORKER),
+        "probe" => ("image", PROBE_WORKER),
         jobs => (jobs, WORKER),
     };
     let found: Option<i64> = sqlx::query_scalar(

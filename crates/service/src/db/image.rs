@@ -429,6 +429,7 @@ pub async fn give_up(tx: &mut Tx, id: i64, reason: &str) -> Result<()> {
 /// Marks an image as removed by its owner. It is in no region from now on.
 pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
     counts::remove(tx, id).await?;
+    super::probe::forget_of(tx, id).await?;
     sqlx::query(
         "UPDATE images SET deleted_at = $1, stage = 'deleted', upload_id = NULL WHERE id = $2",
     )

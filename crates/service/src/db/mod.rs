@@ -23,6 +23,7 @@ pub mod image;
 pub mod key;
 pub mod migrate;
 pub mod oidc;
+pub mod probe;
 pub mod quota;
 pub mod region;
 pub mod removal;

@@ -6,7 +6,7 @@ use abbild_api::{
     ActionOne, ImageAction, ImageList, ImageOne, Quota, RegionCopyStatus, Stage, UpdateImage,
     distribution_or_unknown,
 };
-use abbild_guest::{Lang, Report};
+use abbild_guest::Lang;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::conditional::{self, IfMatch};
 use super::image_source;
+use super::probe;
 use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name, image_view};
 use crate::auth::Caller;
 use crate::db::Executor;
@@ -22,7 +23,7 @@ use crate::db::action::{ActionRow, NewAction};
 use crate::db::image::{self, Filter, ImageRow, Origin};
 use crate::db::tag::{self, Kind};
 use crate::db::upload;
-use crate::db::{self, Tx, from_json};
+use crate::db::{self, Tx};
 use crate::{Service, quota, removal};
 
 /// Lists the images, newest first
@@ -132,7 +133,8 @@ pub async fn check_match(
 /// Shows what the check found in an image
 ///
 /// *Ours.* Every requirement with its outcome, the evidence for it, why it matters, and how to fix it;
-/// and all that is known of the system inside.
+/// and all that is known of the system inside. The `basis` of a finding is `inferred` from the files of the
+/// image, or `proven` by the newest boot probe; then `inferred` is the outcome that the files had led to.
 #[utoipa::path(
     get,
     path = "/v2/images/{id}/report",
@@ -150,10 +152,10 @@ pub async fn report(
     PathId(id): PathId,
 ) -> ApiResult<Json<Value>> {
     let row = live(service.db.read(), account.id, id).await?;
-    let report = image::report(service.db.read(), row.id)
+    let report = crate::probe::report(&service, row.id)
         .await?
         .ok_or_else(|| ApiError::conflict("the image has not been checked yet"))?;
-    Ok(Json(from_json::<Report>(&report)?.to_json(lang)))
+    Ok(Json(report.to_json(lang)))
 }
 
 /// An image that its owner has not deleted.
@@ -276,10 +278,12 @@ pub async fn remove(service: &Arc<Service>, mut tx: Tx, row: ImageRow) -> ApiRes
     Ok(())
 }
 
-/// Copies an image to a further region
+/// Copies an image to a further region, or boots it
 ///
 /// `transfer` copies the image to `region`; it stays where it is, too. For a region that has it already
-/// the action is completed at once. `convert` changes nothing, and is completed at once.
+/// the action is completed at once. `convert` changes nothing, and is completed at once. `probe`, *ours*,
+/// boots the image once, on a machine of its own that reaches nobody, in `region` or any that has it; what it
+/// shows is at `/v2/images/{id}/probe`.
 #[utoipa::path(
     post,
     path = "/v2/images/{id}/actions",
@@ -289,6 +293,7 @@ pub async fn remove(service: &Arc<Service>, mut tx: Tx, row: ImageRow) -> ApiRes
     request_body = ImageAction,
     responses(
         (status = 201, description = "The action", body = ActionOne),
+        (status = 409, description = "The image cannot be probed there, or now"),
         (status = 412, description = "The image is not as `If-Match` says"),
     ),
 )]
@@ -315,15 +320,25 @@ pub async fn act(
             transfer(&service, &mut tx, &row, &region).await?
         }
         ("transfer", None) => return Err(ApiError::unprocessable("`region` is missing")),
+        ("probe", region) => {
+            if let Some(region) = &region {
+                known_region(&service, region)?;
+            }
+            probe::begin(&service, &mut tx, &row, region.as_deref()).await?
+        }
         ("convert", _) => convert(&mut tx, &row).await?,
         (other, _) => {
             return Err(ApiError::unprocessable(format!(
-                "`type` is `{other}`; images know `transfer` and `convert`"
+                "`type` is `{other}`; images know `transfer`, `probe` and `convert`"
             )));
         }
     };
     tx.commit().await?;
-    service.announce("image");
+    service.announce(if action.kind == "probe" {
+        "probe"
+    } else {
+        "image"
+    });
     let action = super::action::to_api(&service, action)?;
     Ok((StatusCode::CREATED, Json(ActionOne { action })))
 }

@@ -27,6 +27,7 @@ mod observe;
 mod oidc;
 mod openapi;
 pub mod peer;
+mod probe;
 mod rate;
 mod region;
 mod related;
@@ -125,6 +126,9 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(image::list, image_create::create))
         .routes(routes!(image::show, image::update, image::delete))
         .routes(routes!(image::report))
+        .routes(routes!(probe::show))
+        .routes(routes!(probe::log))
+        .routes(routes!(probe::screenshot))
         .routes(routes!(export::export))
         .routes(routes!(image_region::remove))
         .routes(routes!(action::of_image, image::act))

@@ -150,7 +150,21 @@ impl<'a> Work<'a> {
         image::set_region(tx, self.image, &self.region.slug, available, None).await?;
         image::set_stage(tx, self.image, Stage::Available).await?;
         db::action::finish(tx, self.action.id, None).await?;
+        self.probe_later(tx).await?;
         db::action::make_ready(tx, self.image, "transfer").await
+    }
+}
+
+impl Work<'_> {
+    /// Has the image booted once, if the operator wants that of all that are imported.
+    async fn probe_later(&self, tx: &mut Tx) -> db::Result<()> {
+        let wanted = self.service.config.probe.automatic && self.action.resource_type == "image";
+        if wanted {
+            let row = image::get(tx, self.image).await?;
+            let region = &self.region.slug;
+            db::action::insert_probe(tx, row.account_id, self.image, region).await?;
+        }
+        Ok(())
     }
 }
 

@@ -26,6 +26,7 @@ use crate::size::Size;
 use crate::vm::network::{self, Network, UserNetwork};
 use crate::vm::{Hypervisor, VmSpec, platform};
 use crate::{Service, removal};
+pub use snapshot::open as open_disk;
 pub use watch::watch;
 
 /// The lowest loopback address that no machine holds, and the port on it for the guest's sshd.

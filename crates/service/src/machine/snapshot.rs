@@ -27,7 +27,7 @@ use crate::retry::Final;
 use crate::vm::Hypervisor;
 
 /// The disk of a machine: its own layer over the canonical image.
-type MachineDisk = Overlay<FileSource, Image<FileSource>>;
+pub type MachineDisk = Overlay<FileSource, Image<FileSource>>;
 
 /// Carries out `snapshot`.
 pub async fn run(
@@ -81,19 +81,24 @@ fn check(
     base: &Path,
     mut context: CheckContext,
 ) -> anyhow::Result<(Arc<MachineDisk>, Report)> {
-    // A machine's disk is as large as its size says.
-    let limits = Limits {
-        max_virtual_size: u64::MAX,
-    };
-    let open =
-        |path: &Path| FileSource::open(path).with_context(|| format!("opening {}", path.display()));
-    let below = abbild_disk::open_with(open(base)?, &limits).context("reading the image")?;
-    let disk = Overlay::open_with(open(&changes)?, below, &limits)
-        .and_then(|disk| disk.verify().map(|()| disk))
-        .context("reading the machine's disk")?;
+    let disk = open(&changes, base)?;
     context.container.format = Some(disk.format().name().to_owned());
     context.container.virtual_size = Some(disk.virtual_size());
     let disk = Arc::new(disk);
     let report = abbild_guest::inspect(&disk, &context);
     Ok((disk, report))
+}
+
+/// The disk of a machine that has changed `changes` of the canonical image in `base`.
+pub fn open(changes: &Path, base: &Path) -> anyhow::Result<MachineDisk> {
+    // A machine's disk is as large as its size says.
+    let limits = Limits {
+        max_virtual_size: u64::MAX,
+    };
+    let file =
+        |path: &Path| FileSource::open(path).with_context(|| format!("opening {}", path.display()));
+    let below = abbild_disk::open_with(file(base)?, &limits).context("reading the image")?;
+    Overlay::open_with(file(changes)?, below, &limits)
+        .and_then(|disk| disk.verify().map(|()| disk))
+        .context("reading the machine's disk")
 }

@@ -79,6 +79,10 @@ impl Objects {
         let snapshot = json!({"type": "snapshot", "name": MARK});
         assert_eq!(service.call("POST", &path, &snapshot).status(), 201);
         objects.settle(service);
+        let probe = json!({"type": "probe"});
+        let path = format!("/v2/images/{image}/actions");
+        assert_eq!(service.call("POST", &path, &probe).status(), 201);
+        objects.settle(service);
         objects.snapshot = id(&service.json("/v2/images?type=snapshot")["images"][0]["id"]);
         objects
     }
@@ -252,7 +256,7 @@ fn makes(operation: &Operation) -> bool {
 #[test]
 fn no_operation_reaches_what_belongs_to_another_account() {
     let document = document();
-    let mut service = Service::start();
+    let mut service = Service::start_with("[probe]\nmemory = '64 MiB'\ntime_limit_seconds = 1\n");
     let objects = Objects::create(&service);
     let before = everything(&service, &document, &objects);
     let owner = service.token.clone();

@@ -29,6 +29,7 @@ mod migrations;
 mod oidc;
 mod openapi;
 mod operations;
+mod probes;
 mod processes;
 mod put;
 mod quotas;

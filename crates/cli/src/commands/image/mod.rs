@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod list;
 mod outcome;
+mod probe;
 mod remove_region;
 mod report;
 mod show;
@@ -34,6 +35,7 @@ pub fn run(session: &Session, command: &ImageCommand) -> anyhow::Result<ExitCode
         ImageCommand::AddRegion(args) => add_region::run(session, args),
         ImageCommand::RemoveRegion(args) => remove_region::run(session, args),
         ImageCommand::Report(args) => report::run(session, args),
+        ImageCommand::Probe(args) => probe::run(session, args),
         ImageCommand::Delete(args) => delete::run(session, args),
         ImageCommand::Export(args) => export::run(session, args),
         ImageCommand::Watch(args) => watch::run(session, args),

@@ -74,6 +74,9 @@ const LOCK: &str = "lock";
 const STOPPED: &str = "stopped";
 const BOOT: &str = "boot";
 
+/// The reason of a machine that is off because its guest wanted it.
+pub const POWERED_OFF: &str = "the guest powered itself off";
+
 /// A guest may print for ever; when its log takes more than this on disk, all but
 /// [`KEPT_LOG_BYTES`] of it is given back.
 const MAX_LOG_BYTES: u64 = 16 << 20;
@@ -439,7 +442,7 @@ impl MachineDir {
         Some(if self.made_by_qemu(QMP_SOCKET).exists() {
             "QEMU was killed, or the host went down".into()
         } else if self.was_started() {
-            "the guest powered itself off".into()
+            POWERED_OFF.into()
         } else {
             "it was never started".into()
         })

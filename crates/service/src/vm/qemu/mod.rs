@@ -39,7 +39,9 @@ use self::accel::Accelerator;
 use self::confine::Confinement;
 pub use self::confine::UserIds;
 pub use self::equipment::{Equipment, RescueSystem, Uefi};
+pub use self::files::POWERED_OFF;
 use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
+pub use self::parts::virtual_size;
 use self::qmp::Qmp;
 use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
 
@@ -395,7 +397,7 @@ fn status_of(state: &str) -> VmStatus {
         "prelaunch" => "its start was interrupted",
         "paused" => "paused by an operator",
         "guest-panicked" => "halted, because the guest's kernel panicked",
-        "shutdown" => "the guest powered itself off",
+        "shutdown" => POWERED_OFF,
         _ => return VmStatus::Running,
     };
     VmStatus::Stopped {

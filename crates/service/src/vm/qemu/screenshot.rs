@@ -22,7 +22,6 @@ const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// The screen as PNG.
 pub async fn take(machine: &MachineDir) -> Result<Vec<u8>, VmError> {
     let path = machine.file(SCREENSHOT);
-    remove_file(&path)?;
     let mut qmp = process::monitor(machine).await?;
     let arguments = json!({ "filename": SCREENSHOT, "format": "png" });
     qmp.execute_with("screendump", arguments).await?;
