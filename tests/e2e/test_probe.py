@@ -119,6 +119,8 @@ class WholeBoots(ProbeTestCase):
             findings, "pass", "boot-loader", "kernel", "serial-console", "cloud-init",
             "datasource-order", "cloud-user", "sshd",
         )  # fmt: skip
+        # Its network is up, and leads nowhere.
+        self.assertIn("10.0.2.15", log)
         self.assertIn("nobody-was-reached", log)
         self.assertNotIn("the-host-was-reached", log)
         self.assertEqual(listener.guests, 0)

@@ -251,6 +251,7 @@ kernel-none = in `/boot` liegt kein Kernel
 kernel-proven = beim Start des Abbilds gestartet
 kernel-panicked = beim Start des Abbilds hat der Kernel aufgegeben
 kernel-not-seen = in den { $seconds } Sekunden, die das Abbild gestartet war, hat sich kein Kernel gezeigt; das Bildschirmfoto zeigt, wie weit es kam
+kernel-powered-off = die Maschine hat sich { $seconds } Sekunden nach dem Start des Abbilds selbst ausgeschaltet, ohne dass sich ein Kernel gezeigt hatte
 kernel-why = ohne Kernel und Initrd kann der Bootloader das System nicht starten
 kernel-explain =
     das Startmenü wird gelesen, wie der Bootloader es liest; der Kernel und jede initrd des Eintrags, der von selbst

@@ -245,6 +245,7 @@ kernel-none = there is no kernel in `/boot`
 kernel-proven = started when the image was booted
 kernel-panicked = the kernel gave up when the image was booted
 kernel-not-seen = no kernel showed itself in the { $seconds } seconds for which the image was booted; the screenshot shows how far it came
+kernel-powered-off = the machine switched itself off { $seconds } seconds after the image was booted, and no kernel had shown itself
 kernel-why = without its kernel and initrd the boot loader cannot start the system
 kernel-explain =
     the boot menu is read as the boot loader reads it, and the kernel and every initrd of the entry that starts by

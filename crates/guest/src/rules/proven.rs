@@ -90,7 +90,11 @@ fn kernel(record: &BootRecord, facts: &Facts, before: Option<&Finding>) -> Optio
     if record.trouble().is_some() {
         return None;
     }
-    let message = Message::new("kernel-not-seen").with("seconds", seconds(record.milliseconds));
+    let id = match record.end {
+        Some(End::PoweredOff) => "kernel-powered-off",
+        _ => "kernel-not-seen",
+    };
+    let message = Message::new(id).with("seconds", seconds(record.milliseconds));
     let evidence = record.reached(Step::Firmware);
     Some(Judgement::not_met(message).seen(evidence).cure(cure()))
 }

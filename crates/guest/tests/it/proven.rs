@@ -298,4 +298,11 @@ fn where_a_boot_stops_is_said_of_the_rule_that_it_is_about() {
     let (outcome, text) = says(&report, RuleId::Kernel);
     assert_eq!(outcome, Outcome::Warning);
     assert!(text.contains("90 seconds"), "{text}");
+    let report = proven(
+        Guest::debian().report(),
+        &record(End::PoweredOff, &[], None),
+    );
+    let (outcome, text) = says(&report, RuleId::Kernel);
+    assert_eq!(outcome, Outcome::Warning);
+    assert!(text.contains("switched itself off"), "{text}");
 }

@@ -38,7 +38,8 @@ pub struct Machine<'a> {
     pub(super) id: VmId,
     spec: VmSpec,
     key: String,
-    /// Whether an SSH server is to be expected, and cloud-init.
+    /// The port of this host that leads to its port 22.
+    pub(super) port: u16,
     pub(super) expected: Expected,
     /// Since when it runs.
     pub(super) started: Instant,
@@ -100,6 +101,7 @@ impl<'a> Machine<'a> {
             id: id_of(action),
             spec,
             key,
+            port: 0,
             expected: Expected::of(facts),
             started: Instant::now(),
             record: Record {
@@ -119,8 +121,8 @@ impl<'a> Machine<'a> {
     /// Makes it and starts it.
     pub async fn start(&mut self) -> anyhow::Result<Follower> {
         for attempt in 1.. {
-            let port = network::free_port().context("looking for a free port")?;
-            self.spec.network = Network::Isolated { port };
+            self.port = network::free_port().context("looking for a free port")?;
+            self.spec.network = Network::Isolated { port: self.port };
             match self.driver.create(&self.spec).await {
                 Err(VmError::Port { .. }) if attempt < PORTS => {}
                 result => {
@@ -131,14 +133,6 @@ impl<'a> Machine<'a> {
         }
         self.started = Instant::now();
         Ok(Follower::default())
-    }
-
-    /// The port of this host that leads to its port 22.
-    pub(super) fn port(&self) -> u16 {
-        match self.spec.network {
-            Network::Isolated { port } => port,
-            _ => 0,
-        }
     }
 
     /// The screen as PNG; a picture that cannot be had is not worth more than a warning.
@@ -166,8 +160,7 @@ impl<'a> Machine<'a> {
                 .await?;
         }
         self.driver.stop(self.id).await?;
-        self.rest_of_log(follower).await?;
-        Ok(())
+        self.read_log(follower, Follower::note).await
     }
 
     async fn press_power_button(&self, job: &JobContext, grace: Duration) -> anyhow::Result<()> {

@@ -32,8 +32,13 @@ use Sign::{Begins, Frame, Has, Login, OfSystem, Prompt};
 /// The signs, those of trouble first: a line of trouble often quotes what should have been.
 const SIGNS: &[(Step, Sign)] = &[
     (Step::KernelPanic, Has("Kernel panic - not syncing")),
-    // FreeBSD's, also when its loader has handed it no root.
-    (Step::KernelPanic, Begins("panic: ")),
+    // FreeBSD's, with and without its debugger, and when it is handed no root. Its `panic:` alone does not
+    // do: programs end so as well.
+    (Step::KernelPanic, Has("KDB: enter: panic")),
+    (
+        Step::KernelPanic,
+        Has("Automatic reboot in 15 seconds - press a key"),
+    ),
     (Step::KernelPanic, Prompt("mountroot>")),
     (Step::EmergencyMode, Has("You are in emergency mode")),
     (Step::EmergencyMode, Has("Welcome to emergency mode")),
@@ -71,7 +76,6 @@ const SIGNS: &[(Step, Sign)] = &[
         Has("Boot failed: not a bootable disk"),
     ),
     (Step::NoBootableDevice, Prompt("Shell>")),
-    // Programs that have no words of their own for their end keep to cloud-init's.
     (
         Step::CloudInitFinished,
         Frame("Cloud-init v. ", "finished at"),

@@ -45,15 +45,17 @@ impl Machine<'_> {
         follower: &mut Follower,
     ) -> anyhow::Result<()> {
         let limit = Duration::from_secs(self.record.time_limit_seconds.into());
-        let answer = server(self.port(), self.started);
+        let answer = server(self.port, self.started);
         let mut answer = std::pin::pin!(answer);
+        let started = self.started;
+        let look = |follower: &mut Follower, bytes: &[u8]| follower.feed(bytes, started.elapsed());
         let mut answered = false;
         let mut known = 0;
         let end = loop {
             job.check()?;
             // Asked before the log is read, so that the last words are read as well.
             let status = self.driver.status(self.id).await?;
-            self.read_log(follower).await?;
+            self.read_log(follower, look).await?;
             if follower.milestones().len() != known {
                 known = follower.milestones().len();
                 self.note(service, action, job, follower.milestones())
@@ -62,7 +64,7 @@ impl Machine<'_> {
             match self.judge(&status, follower, limit)? {
                 Some(End::Trouble) => {
                     sleep(SETTLE).await;
-                    self.read_log(follower).await?;
+                    self.read_log(follower, look).await?;
                     break End::Trouble;
                 }
                 Some(end) => break end,
@@ -115,28 +117,17 @@ impl Machine<'_> {
     }
 
     /// Gives the follower what was printed since the last time.
-    async fn read_log(&self, follower: &mut Follower) -> anyhow::Result<()> {
+    pub(super) async fn read_log(
+        &self,
+        follower: &mut Follower,
+        take: impl Fn(&mut Follower, &[u8]),
+    ) -> anyhow::Result<()> {
         while follower.taken() < MAX_FOLLOWED {
             let bytes = self
                 .driver
                 .console_log_from(self.id, follower.taken(), CHUNK)
                 .await?;
-            follower.feed(&bytes, self.started.elapsed());
-            if (bytes.len() as u64) < CHUNK {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives the follower what was printed since the watching ended, for the log alone.
-    pub(super) async fn rest_of_log(&self, follower: &mut Follower) -> anyhow::Result<()> {
-        while follower.taken() < MAX_FOLLOWED {
-            let bytes = self
-                .driver
-                .console_log_from(self.id, follower.taken(), CHUNK)
-                .await?;
-            follower.note(&bytes);
+            take(follower, &bytes);
             if (bytes.len() as u64) < CHUNK {
                 break;
             }

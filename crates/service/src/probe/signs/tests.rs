@@ -98,6 +98,8 @@ fn a_login_is_seen_while_it_waits() {
     let seen = seen(b"\r\nDebian GNU/Linux 12 web-1 ttyS0\r\n\r\nweb-1 login: ");
     assert_eq!(seen, [(Step::Login, 4, "web-1 login:".to_owned())]);
     assert_eq!(names("\nlast failed login: Fri\n"), []);
+    // A program that ends, and no kernel.
+    assert_eq!(names("panic: runtime error: index out of range\n"), []);
 }
 
 #[test]
@@ -140,6 +142,11 @@ fn trouble_is_known_by_its_last_words() {
         (
             Step::KernelPanic,
             "[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r\n",
+        ),
+        (
+            Step::KernelPanic,
+            "panic: mountroot: unable to (re-)mount root.\ncpuid = 0\nUptime: 1s\n\
+             Automatic reboot in 15 seconds - press a key on the console to abort\n",
         ),
         (
             Step::InitramfsShell,
