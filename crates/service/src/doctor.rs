@@ -4,12 +4,12 @@
 //! changing anything. What the service cannot do without is an [`Outcome::Failure`]; without the rest
 //! it works, and does something less.
 
-use std::net::Ipv4Addr;
+mod network;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use abbild_api::Protocol;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
@@ -17,7 +17,6 @@ use crate::config::{Config, RegionConfig};
 use crate::db::{Db, migrate};
 use crate::store::Store;
 use crate::uploads::capacity;
-use crate::vm::network;
 use crate::vm::qemu;
 
 /// QEMU of Debian 12, which the tests run on.
@@ -95,12 +94,14 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
             config.vm.equipment().rescue.check(),
         ),
         users(config),
-        ssh_port(config.vm.first_address),
+    ];
+    findings.extend(network::examine(&config.vm).await);
+    findings.extend([
         space(config),
         open_files(getrlimit(Resource::Nofile).maximum),
         clock(SystemTime::now()),
         database(config).await,
-    ];
+    ]);
     for region in &config.regions {
         findings.push(store(config, region).await);
     }
@@ -209,36 +210,6 @@ fn split(id: &str, outcome: Outcome, error: &str) -> Finding {
     match error.split_once('\n') {
         Some((text, remedy)) => Finding::new(id, outcome, text, Some(remedy)),
         None => Finding::new(id, outcome, error, None),
-    }
-}
-
-fn ssh_port(address: Ipv4Addr) -> Finding {
-    // One that no machine has: the first may be in use by one of ours.
-    let last = Ipv4Addr::new(127, 255, 255, 253);
-    match network::pick_ssh_port(last) {
-        Ok(22) => Finding::ok(
-            "ssh-port",
-            format!("machines have SSH on port 22, from {address} on"),
-        ),
-        Ok(port) => {
-            let reason = match network::check_port(last, 22, Protocol::Tcp) {
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                    "this user may not bind ports below 1024"
-                }
-                _ => "another program listens there on all addresses, most likely the SSH server",
-            };
-            Finding::warning(
-                "ssh-port",
-                format!("machines have SSH on port {port} instead of 22: {reason}"),
-                "give the service CAP_NET_BIND_SERVICE, as packaging/abbild.service does, and the SSH \
-                 server of the host a `ListenAddress`",
-            )
-        }
-        Err(error) => Finding::failure(
-            "ssh-port",
-            format!("no port of {last} can be bound, so machines could not be reached: {error}"),
-            "see with `ip address show lo` whether the loopback interface has 127.0.0.1/8",
-        ),
     }
 }
 

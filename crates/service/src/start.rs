@@ -23,7 +23,8 @@ use crate::server::{Addresses, Listeners, Serving};
 use crate::store::Store;
 use crate::tls::{self, Tls};
 use crate::uploads::Uploads;
-use crate::vm::qemu::Qemu;
+use crate::vm::bridge::{Bridge, RegionBridge};
+use crate::vm::qemu::{Qemu, QemuConfig};
 use crate::{
     Service, auth, fetch, http, jobs, machine, open_files, removal, retention, summary, telemetry,
 };
@@ -65,6 +66,7 @@ pub async fn serve(
     let workers = jobs::start(&service);
     let mut background = JoinSet::new();
     background.spawn(machine::watch(service.clone()));
+    background.spawn(machine::keep_connected(service.clone()));
     background.spawn(tidy(service.clone()));
     background.spawn(take_up(service.clone()));
     background.spawn(http::look_for_changes(service.clone()));
@@ -183,9 +185,11 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
     let uploads = Uploads::open(shared)
         .with_context(|| format!("opening the uploads in {}", shared.display()))?;
 
+    let data = fs::canonicalize(&config.data)?;
+    let bridge = Arc::new(Bridge::new(config.vm.network.subnet(), &node, &data));
     let mut regions = Vec::new();
     for region in &config.regions {
-        regions.push(open_region(&config, region).await?);
+        regions.push(open_region(&config, region, &bridge).await?);
     }
     let web = fetch::Web::new(&config.fetch)?;
     let service = Service {
@@ -212,12 +216,24 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
     Ok((service, first_token))
 }
 
-async fn open_region(config: &Config, region: &RegionConfig) -> anyhow::Result<Region> {
+async fn open_region(
+    config: &Config,
+    region: &RegionConfig,
+    bridge: &Arc<Bridge>,
+) -> anyhow::Result<Region> {
     let directory = config.region_directory(region);
     let lock = lock(&directory)?;
     let store = Store::open(&directory, region.s3.as_ref())?;
     let directory = fs::canonicalize(&directory)?;
-    let hypervisor = Qemu::new(directory, config.vm.qemu_config()).await?;
+    let bridge = RegionBridge {
+        bridge: bridge.clone(),
+        region: region.slug.clone(),
+    };
+    let driver = QemuConfig {
+        bridge: Some(bridge),
+        ..config.vm.qemu_config()
+    };
+    let hypervisor = Qemu::new(directory, driver).await?;
     let probes = hypervisor.beside("probes")?;
     // Whatever runs there was left by a process that is no more; its probes begin again.
     probes.delete_all().await?;

@@ -10,6 +10,7 @@ mod bytes;
 mod document;
 mod load;
 mod mistake;
+mod network;
 mod oidc;
 mod operation;
 mod quotas;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use bytes::{deserialize as deserialize_bytes, parse_bytes};
 pub use load::{Loaded, Sources};
 pub use mistake::{Issue, Issues, Mistake, Mistakes, Origin};
+pub use network::{NetworkConfig, NetworkMode};
 pub use oidc::OidcConfig;
 pub use operation::{LogConfig, LogFormat, MetricsConfig, TlsConfig};
 pub use quotas::{Limit, Quotas};
@@ -213,6 +215,8 @@ pub struct VmConfig {
     pub uefi_vars: PathBuf,
     /// Directory of the built-in rescue system.
     pub rescue: PathBuf,
+    /// How they are connected.
+    pub network: NetworkConfig,
 }
 
 impl Default for Config {
@@ -297,6 +301,7 @@ impl Default for VmConfig {
             uefi_code: uefi.code,
             uefi_vars: uefi.variables,
             rescue: default_data().join("rescue"),
+            network: NetworkConfig::default(),
         }
     }
 }
@@ -310,6 +315,7 @@ impl VmConfig {
         issues.require(inside, "vm.first_address", || {
             "`vm.first_address` and `vm.addresses` must stay within 127.0.0.0/8".to_owned()
         });
+        self.network.check(issues);
     }
 
     /// What machines may be started with.
@@ -332,6 +338,7 @@ impl VmConfig {
             allow_kvm: self.kvm,
             equipment: self.equipment(),
             user_ids: self.separate_users.then_some(self.user_ids),
+            bridge: None,
         }
     }
 }

@@ -35,6 +35,7 @@ pub struct DropletRow {
     pub disk_gb: Option<i64>,
     pub features: String,
     forwards: String,
+    pub mac: Option<String>,
 }
 
 impl DropletRow {
@@ -96,6 +97,7 @@ pub struct NewDroplet<'a> {
     pub digest: &'a str,
     pub address: &'a str,
     pub ssh_port: u16,
+    pub mac: Option<&'a str>,
     pub ssh_keys: &'a str,
     pub user_data: Option<&'a str>,
     pub features: &'a str,
@@ -249,12 +251,22 @@ pub async fn addresses(tx: &mut Tx) -> Result<Vec<String>> {
         .await
 }
 
+/// Whether a machine holds a hardware address.
+pub async fn has_mac(tx: &mut Tx, mac: &str) -> Result<bool> {
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM droplets WHERE mac = $1 AND on_host = 1")
+            .bind(mac)
+            .fetch_optional(&mut **tx)
+            .await?;
+    Ok(found.is_some())
+}
+
 /// A new machine.
 pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
     sqlx::query_as(
         "INSERT INTO droplets (account_id, name, region, size, image_id, digest, address, \
-         ssh_port, ssh_keys, user_data, features, tags, created_at, status) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '[]', $12, $13) RETURNING *",
+         ssh_port, ssh_keys, user_data, features, tags, created_at, status, mac) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '[]', $12, $13, $14) RETURNING *",
     )
     .bind(new.account)
     .bind(new.name)
@@ -269,6 +281,7 @@ pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
     .bind(new.features)
     .bind(now())
     .bind(word(DropletStatus::New))
+    .bind(new.mac)
     .fetch_one(&mut **tx)
     .await
 }

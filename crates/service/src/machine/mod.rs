@@ -2,56 +2,30 @@
 //! [`act`] and [`destroy`] are the jobs, [`watch`] sees what nobody asked for.
 
 mod forward;
+mod network;
 mod power;
 mod rebuild;
 mod rescue;
 mod snapshot;
 mod watch;
 
-use std::collections::HashSet;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use abbild_api::{DropletAction, DropletStatus, Forward, Hardware};
 use abbild_guest::Report;
 use anyhow::{Context, bail};
 
-use crate::config::VmConfig;
 use crate::db::action::{ActionRow, NewAction};
 use crate::db::droplet::{self, DropletRow, RescueRow};
 use crate::db::image::ImageRow;
 use crate::db::{self, Tx, from_json, from_sql_size};
 use crate::jobs::JobContext;
 use crate::size::Size;
-use crate::vm::network::{self, Network, UserNetwork};
 use crate::vm::{Hypervisor, VmSpec, platform};
 use crate::{Service, removal};
+pub use network::{Allotment, allot, keep_connected, to_api as networks};
 pub use snapshot::open as open_disk;
 pub use watch::watch;
-
-/// The lowest loopback address that no machine holds, and the port on it for the guest's sshd.
-///
-/// # Errors
-/// When every address is taken.
-pub async fn free_address(config: &VmConfig, tx: &mut Tx) -> anyhow::Result<(Ipv4Addr, u16)> {
-    let taken: HashSet<String> = droplet::addresses(tx).await?.into_iter().collect();
-    let first = u32::from(config.first_address);
-    for number in first..first.saturating_add(config.addresses) {
-        let address = Ipv4Addr::from(number);
-        if taken.contains(&address.to_string()) {
-            continue;
-        }
-        // Another program may hold the ports of an address; then the next one serves as well.
-        if let Ok(port) = network::pick_ssh_port(address) {
-            return Ok((address, port));
-        }
-    }
-    bail!(
-        "all {} addresses from {} are taken",
-        config.addresses,
-        config.first_address
-    )
-}
 
 /// A new action of a droplet, which a worker may begin at once.
 pub async fn insert_action(
@@ -128,22 +102,13 @@ async fn spec(
         memory_mib: size.memory_mib,
         disk_bytes: disk_bytes.max(virtual_bytes),
         image: region.store.file(&row.digest).await?,
-        network: network(row)?,
+        network: network::of(&service.config.vm, row)?,
         ssh_keys: from_json(&row.ssh_keys)?,
         user_data: row.user_data.clone().map(String::into_bytes),
         hardware: hardware(service, image.id).await?,
         rescue,
         region: row.region.clone(),
     })
-}
-
-/// How a machine is connected.
-fn network(row: &DropletRow) -> anyhow::Result<Network> {
-    Ok(Network::User(UserNetwork {
-        address: row.address.parse()?,
-        ssh_port: u16::try_from(row.ssh_port)?,
-        forwards: row.forwards()?,
-    }))
 }
 
 /// Carries out what a machine was asked for.

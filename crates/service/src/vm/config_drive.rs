@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! openstack/<version>/meta_data.json      uuid, host name, SSH keys
-//! openstack/<version>/network_data.json   one network card, addressed by DHCP
+//! openstack/<version>/network_data.json   one network card, and how it gets its addresses
 //! openstack/<version>/vendor_data.json    nothing
 //! openstack/<version>/user_data           what the customer gave, unchanged; absent if nothing
 //! ```
@@ -20,6 +20,8 @@
 use serde_json::{Map, Value, json};
 
 use super::iso9660::{Error, Tree};
+use super::mac::Mac;
+use super::network::{BridgeNetwork, Dhcp, Network};
 
 /// The label by which guests find the drive.
 pub const LABEL: &str = "config-2";
@@ -39,7 +41,9 @@ pub struct ConfigDrive<'a> {
     /// Region of the machine.
     pub availability_zone: &'a str,
     /// Hardware address of the network card.
-    pub mac: &'a str,
+    pub mac: Mac,
+    /// How it is connected.
+    pub network: &'a Network,
     /// User data, any content.
     pub user_data: Option<&'a [u8]>,
 }
@@ -88,28 +92,85 @@ impl ConfigDrive<'_> {
         })
     }
 
+    /// Only types that cloud-init 0.7.7 knows already: it takes any other for a static address, and
+    /// fails without one.
     fn network_data(&self) -> Value {
+        let (mtu, networks, dns) = match self.network {
+            Network::User(_) | Network::Isolated { .. } => (1500, vec![ipv4_dhcp()], &[][..]),
+            Network::Bridge(network) => (network.mtu, on_bridge(network), &*network.dns),
+        };
+        let service = |address| json!({ "type": "dns", "address": address });
         json!({
             "links": [{
-                "id": "link0",
+                "id": LINK,
                 "type": "phy",
                 "ethernet_mac_address": self.mac,
-                "mtu": 1500,
+                "mtu": mtu,
             }],
-            "networks": [{
-                "id": "network0",
-                "type": "ipv4_dhcp",
-                "link": "link0",
-                "network_id": "default",
-            }],
-            "services": [],
+            "networks": networks,
+            "services": dns.iter().map(service).collect::<Vec<_>>(),
         })
     }
 }
 
+/// What `network_data.json` calls the card.
+const LINK: &str = "link0";
+
+fn ipv4_dhcp() -> Value {
+    json!({ "id": "network0", "type": "ipv4_dhcp", "link": LINK, "network_id": "default" })
+}
+
+/// IPv6 is static in any case: the guest shall have the one address that it may use, and needs neither
+/// a DHCPv6 client nor advertisements, which cloud-init switches off beside a static address.
+fn on_bridge(network: &BridgeNetwork) -> Vec<Value> {
+    let fixed = |id, kind, address: String, netmask: String, gateway: String, any| {
+        json!({
+            "id": id,
+            "type": kind,
+            "link": LINK,
+            "network_id": "default",
+            "ip_address": address,
+            "netmask": netmask,
+            "routes": [{ "network": any, "netmask": any, "gateway": gateway }],
+        })
+    };
+    let ipv4 = match network.dhcp {
+        Dhcp::Managed => ipv4_dhcp(),
+        Dhcp::Operator => fixed(
+            "network0",
+            "ipv4",
+            network.ipv4.addr().to_string(),
+            network.ipv4.netmask().to_string(),
+            network.gateway.to_string(),
+            "0.0.0.0",
+        ),
+    };
+    let ipv6 = network.ipv6.as_ref().map(|place| {
+        fixed(
+            "network1",
+            "ipv6",
+            place.address.addr().to_string(),
+            place.address.netmask().to_string(),
+            place.gateway.to_string(),
+            "::",
+        )
+    });
+    [ipv4].into_iter().chain(ipv6).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::vm::network::{Ipv6Place, UserNetwork};
+
+    static USER: Network = Network::User(UserNetwork {
+        address: Ipv4Addr::new(127, 64, 0, 2),
+        ssh_port: 22,
+        forwards: Vec::new(),
+        ipv6: true,
+    });
 
     fn drive<'a>(keys: &'a [(String, String)], user_data: Option<&'a [u8]>) -> ConfigDrive<'a> {
         ConfigDrive {
@@ -117,7 +178,8 @@ mod tests {
             name: "web-1",
             ssh_keys: keys,
             availability_zone: "hal1",
-            mac: "52:54:00:00:00:2a",
+            mac: Mac::of_machine(42),
+            network: &USER,
             user_data,
         }
     }
@@ -141,5 +203,56 @@ mod tests {
         let without = drive(&[], None).image().unwrap();
         assert!(!without.windows(9).any(|window| window == b"user_data"));
         assert_eq!(without, drive(&[], None).image().unwrap());
+    }
+
+    #[test]
+    fn a_machine_on_a_bridge_is_told_its_place() {
+        let mut network = BridgeNetwork {
+            mac: "06:00:00:00:00:2a".parse().unwrap(),
+            ipv4: "10.20.0.5/20".parse().unwrap(),
+            gateway: "10.20.0.1".parse().unwrap(),
+            ipv6: Some(Ipv6Place {
+                address: "fd00:20::5/64".parse().unwrap(),
+                gateway: "fe80::1".parse().unwrap(),
+            }),
+            dns: vec!["10.20.0.1".parse().unwrap(), "fd00:20::1".parse().unwrap()],
+            mtu: 1450,
+            dhcp: Dhcp::Managed,
+        };
+        let data = |network: &BridgeNetwork| {
+            let network = Network::Bridge(network.clone());
+            let drive = ConfigDrive {
+                mac: network.mac(42),
+                network: &network,
+                ..drive(&[], None)
+            };
+            drive.network_data()
+        };
+        let managed = data(&network);
+        assert_eq!(
+            managed["links"][0]["ethernet_mac_address"],
+            "06:00:00:00:00:2a"
+        );
+        assert_eq!(managed["links"][0]["mtu"], 1450);
+        assert_eq!(managed["networks"][0]["type"], "ipv4_dhcp");
+        assert_eq!(
+            managed["networks"][1],
+            json!({
+                "id": "network1", "type": "ipv6", "link": "link0", "network_id": "default",
+                "ip_address": "fd00:20::5", "netmask": "ffff:ffff:ffff:ffff::",
+                "routes": [{"network": "::", "netmask": "::", "gateway": "fe80::1"}],
+            })
+        );
+        assert_eq!(
+            managed["services"][1],
+            json!({"type": "dns", "address": "fd00:20::1"})
+        );
+        network.dhcp = Dhcp::Operator;
+        network.ipv6 = None;
+        let fixed = data(&network);
+        assert_eq!(fixed["networks"].as_array().unwrap().len(), 1);
+        assert_eq!(fixed["networks"][0]["type"], "ipv4");
+        assert_eq!(fixed["networks"][0]["netmask"], "255.255.240.0");
+        assert_eq!(fixed["networks"][0]["routes"][0]["gateway"], "10.20.0.1");
     }
 }

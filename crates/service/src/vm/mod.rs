@@ -13,8 +13,10 @@
 //!                        └───────────────── start ─────────────────┘
 //! ```
 
+pub mod bridge;
 pub mod config_drive;
 pub mod iso9660;
+pub mod mac;
 pub mod network;
 pub mod platform;
 pub mod qemu;
@@ -146,6 +148,9 @@ pub enum VmError {
         /// The system's answer to an attempt to bind it.
         source: std::io::Error,
     },
+    /// What connects the machine to a bridge could not be put in place.
+    #[error("the network of the machine cannot be used: {0}")]
+    Network(String),
     /// A serial console has one reader at a time.
     #[error("the console of machine {0} is in use\nclose the other session first")]
     ConsoleBusy(VmId),

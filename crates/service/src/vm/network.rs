@@ -1,6 +1,7 @@
-//! How a machine is connected, and the host's side of it: which port leads to its port 22.
+//! How a machine is connected: by itself, or to a bridge of the host.
 //!
-//! In the user network every machine has a loopback address of its own (all of 127.0.0.0/8 reaches this host), so that
+//! On a bridge ([`bridge`](super::bridge)) it is a computer of that network like any other. In the user
+//! network every machine has a loopback address of its own (all of 127.0.0.0/8 reaches this host), so that
 //! its SSH can be on port 22 where clients expect it. Two things get in the way: only root may
 //! bind ports below 1024, and an SSH server of the host that listens on *every* address occupies
 //! port 22 of all of them. In both cases the machine gets a port from [`SSH_PORTS`] further on.
@@ -10,10 +11,14 @@
 //! Services there must not rely on that address for their protection.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 
 use abbild_api::{Forward, Protocol};
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+
+use super::VmId;
+use super::mac::Mac;
 
 /// How a machine is connected.
 ///
@@ -27,10 +32,71 @@ pub enum Network {
         /// Port of the host's 127.0.0.1 that leads to the guest's port 22.
         port: u16,
     },
+    /// To a bridge of the host.
+    Bridge(BridgeNetwork),
     /// By QEMU itself, without privileges: the guest reaches the world as the service does, and what
     /// is to be reached of the guest are single ports.
     #[serde(untagged)]
     User(UserNetwork),
+}
+
+impl Network {
+    /// The hardware address of machine `id`.
+    #[must_use]
+    pub fn mac(&self, id: VmId) -> Mac {
+        match self {
+            Self::Bridge(network) => network.mac,
+            Self::User(_) | Self::Isolated { .. } => Mac::of_machine(id),
+        }
+    }
+}
+
+/// The place of a machine in a network of the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeNetwork {
+    /// The hardware address allotted to the machine.
+    pub mac: Mac,
+    /// Its address, and how many bits of it are the network's.
+    pub ipv4: Ipv4Net,
+    /// The router.
+    pub gateway: Ipv4Addr,
+    /// The same in IPv6, if the network has that.
+    pub ipv6: Option<Ipv6Place>,
+    /// Name servers, best first.
+    pub dns: Vec<IpAddr>,
+    /// The largest packet, in bytes.
+    pub mtu: u16,
+    /// Who tells the guest its IPv4 address.
+    pub dhcp: Dhcp,
+}
+
+impl BridgeNetwork {
+    /// All IPv6 addresses that the machine may have, first the one on the link.
+    #[must_use]
+    pub fn ipv6_addresses(&self) -> Vec<Ipv6Addr> {
+        let further = self.ipv6.as_ref().map(|place| place.address.addr());
+        [self.mac.link_local()].into_iter().chain(further).collect()
+    }
+}
+
+/// The IPv6 side of a [`BridgeNetwork`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Place {
+    /// The machine's address, and how many bits of it are the network's.
+    pub address: Ipv6Net,
+    /// The router.
+    pub gateway: Ipv6Addr,
+}
+
+/// Who serves DHCP on a bridge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dhcp {
+    /// A dnsmasq that the service runs; guests ask it for their addresses.
+    #[default]
+    Managed,
+    /// The operator, or nobody; guests are told their addresses by the config drive.
+    Operator,
 }
 
 /// A network of QEMU's own making for one machine.
@@ -43,6 +109,19 @@ pub struct UserNetwork {
     /// Ports of `address` that lead into the guest, beside `ssh_port`.
     #[serde(default)]
     pub forwards: Vec<Forward>,
+    /// Whether the guest is offered IPv6.
+    #[serde(default)]
+    pub ipv6: bool,
+}
+
+/// Whether this host has a way into the IPv6 Internet. Nothing is sent to find out.
+#[must_use]
+pub fn host_has_ipv6() -> bool {
+    // Of no host; the kernel only looks for a route.
+    let somewhere = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1);
+    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.connect((somewhere, 9)))
+        .is_ok()
 }
 
 /// Host ports for a machine's port 22, best first.
@@ -91,14 +170,6 @@ pub fn free_port() -> io::Result<u16> {
     Ok(socket.local_addr()?.port())
 }
 
-/// The hardware address of machine `id`: locally administered, and different for any two machines
-/// that can meet on one network.
-#[must_use]
-pub fn mac_address(id: i64) -> String {
-    let [.., a, b, c, d] = id.to_be_bytes();
-    format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,12 +190,5 @@ mod tests {
     fn an_address_of_another_host_is_refused() {
         let error = pick_ssh_port(Ipv4Addr::new(192, 0, 2, 1)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
-    }
-
-    #[test]
-    fn hardware_addresses_are_local_and_unicast() {
-        assert_eq!(mac_address(0x1_2345_6789), "52:54:23:45:67:89");
-        let first = u8::from_str_radix(&mac_address(7)[..2], 16).unwrap();
-        assert_eq!(first & 0b11, 0b10);
     }
 }

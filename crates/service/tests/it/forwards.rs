@@ -14,7 +14,7 @@ fn address(service: &Service, id: i64) -> Ipv4Addr {
     address.unwrap().parse().unwrap()
 }
 
-fn completed(service: &Service, id: i64, action: &Value) {
+pub fn completed(service: &Service, id: i64, action: &Value) {
     let action = done(service, id, action);
     assert_eq!(action["status"], "completed", "{action}");
 }

@@ -145,6 +145,11 @@ impl Service {
         }
     }
 
+    /// Other settings, from the next start on.
+    pub fn set(&mut self, settings: &str) {
+        settings.clone_into(&mut self.settings);
+    }
+
     pub fn stop(&mut self) {
         // Idle connections would hold up the end.
         self.agent = agent();

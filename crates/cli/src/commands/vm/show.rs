@@ -22,6 +22,13 @@ pub fn run(session: &Session, args: &VmRef) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn addresses(vm: &Droplet) -> String {
+    let v6 = vm.networks.v6.iter().map(|v6| clean(&v6.ip_address));
+    let v4 = address(vm).map(|address| address.to_string());
+    let all: Vec<String> = v4.into_iter().chain(v6).collect();
+    all.join(", ")
+}
+
 /// Writes everything about `vm` that a customer may want to know.
 ///
 /// # Errors
@@ -72,12 +79,7 @@ pub fn write(out: &mut dyn Write, vm: &Droplet) -> io::Result<()> {
         ("acceleration", acceleration.unwrap_or_default()),
         ("firmware", firmware.unwrap_or_default()),
         ("devices", devices.unwrap_or_default()),
-        (
-            "address",
-            address(vm)
-                .map(|address| address.to_string())
-                .unwrap_or_default(),
-        ),
+        ("address", addresses(vm)),
         ("ssh", ssh_command(vm).unwrap_or_default()),
         ("ports", ports.join(", ")),
     ];

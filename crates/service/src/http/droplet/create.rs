@@ -19,7 +19,7 @@ use crate::db::image::{self, ImageRow};
 use crate::db::tag::Kind;
 use crate::db::{self, Tx, from_sql_size, key};
 use crate::http::{ApiError, ApiResult, BaseUrl, Body, Language, tag};
-use crate::machine;
+use crate::machine::{self, Allotment};
 use crate::quota;
 use crate::size::Size;
 
@@ -59,7 +59,14 @@ pub async fn create(
     quota::check(&service.config.quotas, &mut tx, account.id, &wanted).await?;
     let mut rows = Vec::new();
     for name in names {
-        let (address, ssh_port) = machine::free_address(&service.config.vm, &mut tx).await?;
+        let Allotment {
+            address,
+            ssh_port,
+            mac,
+        } = machine::allot(&service.config.vm, &mut tx)
+            .await?
+            .ok_or_else(no_address)?;
+        let mac = mac.map(|mac| mac.to_string());
         let new = NewDroplet {
             account: account.id,
             name,
@@ -69,6 +76,7 @@ pub async fn create(
             digest: image.digest.as_deref().unwrap_or_default(),
             address: &address.to_string(),
             ssh_port,
+            mac: mac.as_deref(),
             ssh_keys: &db::to_json(&ssh_keys),
             user_data: request.user_data.as_deref(),
             features: &db::to_json(&features(&request)),
@@ -82,6 +90,13 @@ pub async fn create(
     service.announce("droplet");
     let answer = answer(&service, rows, request.name.is_some(), &base, lang).await?;
     Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+fn no_address() -> ApiError {
+    ApiError::unprocessable(
+        "all addresses for droplets are taken; delete one that is not needed, or ask the operator for \
+         more (`vm.addresses`, or `first` and `last` in `[vm.network]`)",
+    )
 }
 
 async fn answer(

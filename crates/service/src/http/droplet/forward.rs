@@ -17,6 +17,13 @@ pub fn begin(row: &DropletRow, wanted: Forward) -> ApiResult<bool> {
             "a port is a number from 1 to 65535",
         ));
     }
+    if row.mac.is_some() {
+        return Err(ApiError::unprocessable(format!(
+            "all ports of {} are the guest's own, and nothing needs to be forwarded; say in the guest who \
+             may reach them",
+            row.address
+        )));
+    }
     if protocol == Protocol::Tcp && i64::from(port) == row.ssh_port {
         return Err(ApiError::unprocessable(format!(
             "port {port} of the droplet leads to port 22 of its guest; take another `port`"

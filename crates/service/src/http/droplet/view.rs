@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use abbild_api::{
-    Droplet, DropletExtra, DropletRescue, Id, Image, NetworkV4, Networks, Region, SerialConsole,
-};
+use abbild_api::{Droplet, DropletExtra, DropletRescue, Id, Image, Region, SerialConsole};
 use abbild_guest::Lang;
 
 use crate::Service;
@@ -15,6 +13,7 @@ use crate::db::tag::{self, Kind};
 use crate::db::{self, from_json};
 use crate::http::action::timestamp;
 use crate::http::{ApiError, ApiResult, image_view};
+use crate::machine;
 use crate::size::Size;
 use crate::vm::Hypervisor;
 
@@ -106,6 +105,7 @@ async fn assemble(
         .ok_or_else(|| ApiError::internal(format!("size {} is gone", row.size)))?;
     let extra = extra(service, &row, parts.row, lang).await?;
     let region = service.region(&row.region);
+    let networks = machine::networks(&service.config.vm, &row)?;
     Ok(Droplet {
         id: Id(row.id),
         name: row.name,
@@ -124,15 +124,7 @@ async fn assemble(
         volume_ids: Vec::new(),
         size: size.to_api(service.regions.iter().map(|r| r.slug.clone()).collect()),
         size_slug: row.size,
-        networks: Networks {
-            v4: vec![NetworkV4 {
-                ip_address: row.address,
-                netmask: "255.0.0.0".to_owned(),
-                gateway: Some("127.0.0.1".to_owned()),
-                kind: "public".to_owned(),
-            }],
-            v6: Vec::new(),
-        },
+        networks,
         region: region.map_or_else(|_| former_region(&row.region), |region| region.to_api()),
         tags: parts.tags,
         vpc_uuid: String::new(),

@@ -77,7 +77,10 @@ pub fn arguments(
         line.add("-append", RESCUE_COMMAND_LINE);
     }
     line.add("-netdev", netdev::backend(&launch.network));
-    line.add("-device", netdev::card(launch.id, hardware));
+    line.add(
+        "-device",
+        netdev::card(launch.network.mac(launch.id), hardware),
+    );
     line.add("-device", "virtio-rng-pci,addr=6");
     line.consoles();
     line.flag("-nodefaults");
@@ -270,6 +273,7 @@ mod tests {
             address: "127.1.2.3".parse().unwrap(),
             ssh_port: 22,
             forwards,
+            ipv6: false,
         })
     }
 

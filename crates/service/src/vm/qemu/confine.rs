@@ -187,8 +187,8 @@ impl Confinement {
                 Some(group) => command.arg(format!("--groups={group}")),
                 None => command.arg("--clear-groups"),
             };
-            command.args(["--inh-caps", self.kept, "--ambient-caps", self.kept]);
         }
+        command.args(["--inh-caps", self.kept, "--ambient-caps", self.kept]);
         command.arg(program);
         command
     }

@@ -54,6 +54,10 @@ fn address(machine: &MachineDir) -> Result<Ipv4Addr, VmError> {
         Network::Isolated { .. } => Err(VmError::Hypervisor(
             "a machine that is isolated has no further ports".into(),
         )),
+        Network::Bridge(network) => Err(VmError::Network(format!(
+            "all ports of {} are the guest's own already",
+            network.ipv4.addr()
+        ))),
     }
 }
 

@@ -43,6 +43,7 @@ pub use self::files::POWERED_OFF;
 use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
 pub use self::parts::virtual_size;
 use self::qmp::Qmp;
+use super::bridge::RegionBridge;
 use super::{Acceleration, Hypervisor, VmError, VmId, VmSpec, VmStatus};
 
 /// How long a machine that is polled may take to say what it does. One that does not answer is
@@ -64,6 +65,8 @@ pub struct QemuConfig {
     pub equipment: Equipment,
     /// Whom machines run as, if this process may choose; `None` is the user of this process.
     pub user_ids: Option<UserIds>,
+    /// What connects machines to a bridge.
+    pub bridge: Option<RegionBridge>,
 }
 
 impl Default for QemuConfig {
@@ -73,6 +76,7 @@ impl Default for QemuConfig {
             allow_kvm: true,
             equipment: Equipment::default(),
             user_ids: Some(UserIds::default()),
+            bridge: None,
         }
     }
 }
@@ -84,6 +88,7 @@ pub struct Qemu {
     machines: PathBuf,
     equipment: Equipment,
     confinement: Confinement,
+    bridge: Option<RegionBridge>,
     accelerator: Arc<Accelerator>,
     /// Serialises what is done to each machine; also QMP serves one client at a time.
     busy: Mutex<HashMap<VmId, Arc<tokio::sync::Mutex<()>>>>,
@@ -118,14 +123,53 @@ impl Qemu {
                 "virtual machines can be started"
             );
         });
-        Ok(Self {
+        let driver = Self {
             program,
             machines,
             equipment: config.equipment,
             confinement,
+            bridge: config.bridge,
             accelerator,
             busy: Mutex::default(),
-        })
+        };
+        driver.sweep_network().await;
+        Ok(driver)
+    }
+
+    /// Removes what connected machines that are gone. Nothing depends on it now.
+    async fn sweep_network(&self) {
+        let Some(RegionBridge { bridge, region }) = &self.bridge else {
+            return;
+        };
+        let exists = |id| self.directory(id).exists();
+        match bridge.sweep(region, exists).await {
+            Err(error) if bridge.is_used() => {
+                tracing::warn!(%error, "removing what connected machines that are gone failed");
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks whether machines that run are still connected, and connects them again where somebody has
+    /// changed the host's network.
+    ///
+    /// # Errors
+    /// A program is missing, or what it says.
+    pub async fn uphold_network(&self) -> Result<(), VmError> {
+        let Some(RegionBridge { bridge, .. }) = &self.bridge else {
+            return Ok(());
+        };
+        let mut machines = Vec::new();
+        if bridge.is_used() {
+            let reading = || doing(format!("reading {}", self.machines.display()));
+            for entry in std::fs::read_dir(&self.machines).map_err(reading())? {
+                let name = entry.map_err(reading())?.file_name();
+                let id = name.to_str().and_then(|name| name.parse().ok());
+                machines.extend(id.map(|id| self.directory(id)));
+            }
+        }
+        let running = blocking(move || Ok(netdev::running(&machines))).await?;
+        bridge.uphold(&running).await
     }
 
     /// A driver with the same equipment for other machines, which are in `name` beside `vms/`.
@@ -140,6 +184,8 @@ impl Qemu {
             program: self.program.clone(),
             machines,
             equipment: self.equipment.clone(),
+            // Its machines would need ports of their own.
+            bridge: None,
             confinement: self.confinement,
             accelerator: Arc::clone(&self.accelerator),
             busy: Mutex::default(),
@@ -201,6 +247,8 @@ impl Qemu {
 
     async fn run(&self, machine: &MachineDir, spec: &VmSpec) -> Result<(), VmError> {
         let processor = self.accelerator.processor().await;
+        let user = self.confinement.owner(spec.id).user;
+        netdev::connect(self.bridge.as_ref(), machine, spec, user).await?;
         let (program, equipment) = (&self.program, &self.equipment);
         process::start(
             program,
@@ -377,6 +425,7 @@ impl Hypervisor for Qemu {
     async fn delete(&self, id: VmId) -> Result<(), VmError> {
         let (machine, _guard) = self.machine(id).await;
         process::end(&machine, false).await?;
+        netdev::disconnect(self.bridge.as_ref(), &machine, id).await?;
         blocking(move || machine.remove()).await
     }
 }

@@ -13,7 +13,6 @@ use abbild_convert::{Backing, create_overlay};
 
 use super::files::{doing, remove_file};
 use crate::vm::config_drive::ConfigDrive;
-use crate::vm::network::mac_address;
 use crate::vm::{VmError, VmSpec};
 
 /// The config drive of a machine.
@@ -23,7 +22,8 @@ pub fn config_drive(spec: &VmSpec, uuid: &str) -> Result<Vec<u8>, VmError> {
         name: &spec.name,
         ssh_keys: &spec.ssh_keys,
         availability_zone: &spec.region,
-        mac: &mac_address(spec.id),
+        mac: spec.network.mac(spec.id),
+        network: &spec.network,
         // What the customer wants done in the machine is not for the system that repairs it.
         user_data: spec.user_data.as_deref().filter(|_| spec.rescue.is_none()),
     };

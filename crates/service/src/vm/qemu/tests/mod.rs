@@ -130,6 +130,7 @@ impl Host {
                 address: [127, self.network[0], self.network[1], id as u8].into(),
                 ssh_port: 2222,
                 forwards: Vec::new(),
+                ipv6: false,
             }),
             ssh_keys: Vec::new(),
             user_data: Some(b"#cloud-config\n".to_vec()),
