@@ -94,6 +94,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
             config.vm.equipment().rescue.check(),
         ),
         users(config),
+        limits(config),
     ];
     findings.extend(network::examine(&config.vm).await);
     findings.extend([
@@ -145,6 +146,18 @@ fn hypervisor(config: &Config) -> Finding {
         Some((major, minor)) => Finding::ok(
             "qemu",
             format!("QEMU {major}.{minor} at {}", program.display()),
+        ),
+    }
+}
+
+/// Whether a machine can take more than it was given.
+fn limits(config: &Config) -> Finding {
+    match qemu::limits(&config.vm.qemu_config()) {
+        Ok(text) => Finding::ok("cgroup", format!("machines are limited: {text}")),
+        Err(problem) => Finding::warning(
+            "cgroup",
+            format!("QEMU is not kept from taking more than its machine has: {problem}"),
+            "run the service by its systemd unit with systemd 254 or newer, or name a group in `vm.cgroup`",
         ),
     }
 }

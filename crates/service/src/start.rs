@@ -67,6 +67,7 @@ pub async fn serve(
     let mut background = JoinSet::new();
     background.spawn(machine::watch(service.clone()));
     background.spawn(machine::keep_connected(service.clone()));
+    background.spawn(machine::keep_room(service.clone()));
     background.spawn(tidy(service.clone()));
     background.spawn(take_up(service.clone()));
     background.spawn(http::look_for_changes(service.clone()));

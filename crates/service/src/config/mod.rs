@@ -203,6 +203,12 @@ pub struct VmConfig {
     pub qemu: PathBuf,
     /// Whether KVM may be used where a trial shows that it works.
     pub kvm: bool,
+    /// The control group that is divided among machines; by default one that was delegated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<PathBuf>,
+    /// Bytes that machines leave free on the filesystem of their region.
+    #[serde(deserialize_with = "bytes::deserialize")]
+    pub disk_reserve: u64,
     /// Whether each machine runs as a user of its own, where the service may choose.
     pub separate_users: bool,
     /// Which those are.
@@ -295,6 +301,8 @@ impl Default for VmConfig {
             addresses: 4096,
             qemu: PathBuf::from("qemu-system-x86_64"),
             kvm: true,
+            cgroup: None,
+            disk_reserve: 1 << 30,
             separate_users: true,
             user_ids: UserIds::default(),
             shutdown_grace_seconds: 60,
@@ -337,6 +345,8 @@ impl VmConfig {
             program: self.qemu.clone(),
             allow_kvm: self.kvm,
             equipment: self.equipment(),
+            cgroup: self.cgroup.clone(),
+            disk_reserve: self.disk_reserve,
             user_ids: self.separate_users.then_some(self.user_ids),
             bridge: None,
         }

@@ -25,7 +25,7 @@ use crate::vm::{Hypervisor, VmSpec, platform};
 use crate::{Service, removal};
 pub use network::{Allotment, allot, keep_connected, to_api as networks};
 pub use snapshot::open as open_disk;
-pub use watch::watch;
+pub use watch::{keep_room, watch};
 
 /// A new action of a droplet, which a worker may begin at once.
 pub async fn insert_action(

@@ -22,6 +22,18 @@ pub async fn watch(service: Arc<Service>) {
     }
 }
 
+/// Keeps machines from filling the disks of their regions.
+pub async fn keep_room(service: Arc<Service>) {
+    loop {
+        for region in &service.regions {
+            if let Err(error) = region.hypervisor.keep_room().await {
+                tracing::error!(region = region.slug, %error, "looking after the room failed");
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// A machine that ran when the host went down runs again. Its owner sees why it was away: there is an
 /// action, which also keeps others from acting on the machine meanwhile.
 async fn start_again(service: &Service, row: &DropletRow) -> anyhow::Result<()> {

@@ -151,6 +151,17 @@ pub enum VmError {
     /// What connects the machine to a bridge could not be put in place.
     #[error("the network of the machine cannot be used: {0}")]
     Network(String),
+    /// What machines may write would take room that is for everybody.
+    #[error(
+        "the region's disk is nearly full: {free} bytes are free, and {reserve} are kept for other things\nits \
+         operator can make room, or lower `vm.disk_reserve`"
+    )]
+    NoRoom {
+        /// Bytes.
+        free: u64,
+        /// Bytes.
+        reserve: u64,
+    },
     /// A serial console has one reader at a time.
     #[error("the console of machine {0} is in use\nclose the other session first")]
     ConsoleBusy(VmId),
@@ -176,6 +187,16 @@ pub trait Hypervisor: Send + Sync {
     /// # Errors
     /// Says what is missing, and what to do.
     fn has_rescue_system(&self) -> Result<(), VmError>;
+
+    /// Whether there is room for what a machine may write.
+    ///
+    /// # Errors
+    /// [`VmError::NoRoom`]
+    fn has_room(&self) -> Result<(), VmError>;
+
+    /// Looks whether machines are about to take room that is for everybody, and pauses those. To be
+    /// called every second or so.
+    fn keep_room(&self) -> impl Future<Output = Result<(), VmError>> + Send;
 
     /// Makes the disk and the config drive and starts the machine; returns once it runs.
     fn create(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;

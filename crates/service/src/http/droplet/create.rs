@@ -22,6 +22,7 @@ use crate::http::{ApiError, ApiResult, BaseUrl, Body, Language, tag};
 use crate::machine::{self, Allotment};
 use crate::quota;
 use crate::size::Size;
+use crate::vm::Hypervisor as _;
 
 /// More than this does not fit a config drive, says the API.
 const MAX_USER_DATA_BYTES: usize = 64 << 10;
@@ -55,6 +56,9 @@ pub async fn create(
     let mut tx = service.db.write().await?;
     let image = usable_image(&mut tx, account.id, &request.image, size.disk_bytes()).await?;
     let region = usable_region(&service, &image, request.region.as_deref()).await?;
+    let hypervisor = &service.region(&region)?.hypervisor;
+    let room = hypervisor.has_room();
+    room.map_err(|error| ApiError::unprocessable(error.to_string()))?;
     let wanted = quota::of_machines(size, names.len());
     quota::check(&service.config.quotas, &mut tx, account.id, &wanted).await?;
     let mut rows = Vec::new();

@@ -16,6 +16,7 @@
 //!   boot             the boot of the host in which it was started last
 //!   qemu.log         what QEMU itself said since its last start
 //!   stopped          there if the machine was switched off on request
+//!   held             there if it was paused because the disk was nearly full
 //! * run/             what QEMU makes itself
 //!     qmp.sock       removed by it when it ends in order
 //!     serial.sock vnc.sock
@@ -73,6 +74,7 @@ const LAUNCH: &str = "launch.json";
 const LOCK: &str = "lock";
 const STOPPED: &str = "stopped";
 const BOOT: &str = "boot";
+const HELD: &str = "held";
 
 /// The reason of a machine that is off because its guest wanted it.
 pub const POWERED_OFF: &str = "the guest powered itself off";
@@ -335,7 +337,7 @@ impl MachineDir {
     /// Clears the traces of the last run and opens an empty log for the next.
     pub fn prepare_start(&self) -> Result<File, VmError> {
         fs::write(self.file(BOOT), boot_id()).map_err(doing("noting the boot of the host"))?;
-        for name in [PID, STOPPED] {
+        for name in [PID, STOPPED, HELD] {
             remove_file(&self.file(name))?;
         }
         self.hand_over()
@@ -406,6 +408,20 @@ impl MachineDir {
     /// Notes that the machine was switched off on request, or that QEMU's end needs no telling.
     pub fn mark_stopped(&self) -> Result<(), VmError> {
         fs::write(self.file(STOPPED), "").map_err(doing("noting that the machine is off"))
+    }
+
+    /// Notes that the machine is about to be paused because the disk is nearly full, or that it goes on.
+    pub fn mark_held(&self, held: bool) -> Result<(), VmError> {
+        let path = self.file(HELD);
+        match held {
+            true => fs::write(path, "").map_err(doing("noting that the machine is paused")),
+            false => remove_file(&path),
+        }
+    }
+
+    /// Whether the machine was paused because the disk was nearly full.
+    pub fn is_held(&self) -> bool {
+        self.file(HELD).exists()
     }
 
     /// What a machine without a QEMU is.

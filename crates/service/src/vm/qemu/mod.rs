@@ -8,11 +8,13 @@
 //! killed or updated, continues with every machine as it is.
 
 mod accel;
+mod cgroup;
 mod command;
 mod confine;
 mod equipment;
 mod files;
 mod forward;
+mod guard;
 mod netdev;
 mod parts;
 mod process;
@@ -36,11 +38,13 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::accel::Accelerator;
+use self::cgroup::Groups;
 use self::confine::Confinement;
 pub use self::confine::UserIds;
 pub use self::equipment::{Equipment, RescueSystem, Uefi};
 pub use self::files::POWERED_OFF;
 use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
+use self::guard::Guard;
 pub use self::parts::virtual_size;
 use self::qmp::Qmp;
 use super::bridge::RegionBridge;
@@ -53,6 +57,9 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 /// to do than it can.
 const CONSOLE_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
+/// What the owner of a machine is told that was about to take the last room.
+const HELD: &str = "paused, because the host's disk is nearly full; switch it on when there is room, and \
+                    it goes on where it was";
 
 /// What the operator can choose.
 #[derive(Debug, Clone)]
@@ -63,6 +70,11 @@ pub struct QemuConfig {
     pub allow_kvm: bool,
     /// What machines may be started with.
     pub equipment: Equipment,
+    /// The control group that is divided among machines; `None` is one that was delegated to this
+    /// process, if any.
+    pub cgroup: Option<PathBuf>,
+    /// Bytes that machines leave free on the filesystem of their directory.
+    pub disk_reserve: u64,
     /// Whom machines run as, if this process may choose; `None` is the user of this process.
     pub user_ids: Option<UserIds>,
     /// What connects machines to a bridge.
@@ -75,6 +87,8 @@ impl Default for QemuConfig {
             program: "qemu-system-x86_64".into(),
             allow_kvm: true,
             equipment: Equipment::default(),
+            cgroup: None,
+            disk_reserve: 0,
             user_ids: Some(UserIds::default()),
             bridge: None,
         }
@@ -89,6 +103,8 @@ pub struct Qemu {
     equipment: Equipment,
     confinement: Confinement,
     bridge: Option<RegionBridge>,
+    guard: Guard,
+    groups: Option<Groups>,
     accelerator: Arc<Accelerator>,
     /// Serialises what is done to each machine; also QMP serves one client at a time.
     busy: Mutex<HashMap<VmId, Arc<tokio::sync::Mutex<()>>>>,
@@ -107,11 +123,18 @@ impl Qemu {
         let machines = dir.join("vms");
         make_directory(&machines)?;
         let confinement = Confinement::find(config.user_ids);
+        let groups = Groups::find(config.cgroup.as_deref());
         tracing::info!(
             separate_users = confinement.separates_users(),
+            limits = groups.as_ref().map_or_else(Clone::clone, Groups::describe),
             directory = %machines.display(),
-            "machines have users of their own, if `separate_users` is true"
+            "how machines are kept apart"
         );
+        let groups = match groups {
+            Err(problem) if config.cgroup.is_some() => return Err(VmError::Hypervisor(problem)),
+            groups => groups.ok(),
+        };
+        groups.as_ref().map_or(Ok(()), Groups::prepare)?;
         let accelerator = Arc::new(Accelerator::new(program.clone(), dir, config.allow_kvm));
         let finding_out = Arc::clone(&accelerator);
         tokio::spawn(async move {
@@ -125,10 +148,12 @@ impl Qemu {
         });
         let driver = Self {
             program,
+            guard: Guard::new(machines.clone(), config.disk_reserve),
             machines,
             equipment: config.equipment,
             confinement,
             bridge: config.bridge,
+            groups,
             accelerator,
             busy: Mutex::default(),
         };
@@ -182,11 +207,13 @@ impl Qemu {
         make_directory(&machines)?;
         Ok(Self {
             program: self.program.clone(),
+            guard: self.guard.beside(machines.clone()),
             machines,
             equipment: self.equipment.clone(),
             // Its machines would need ports of their own.
             bridge: None,
-            confinement: self.confinement,
+            confinement: self.confinement.beside(),
+            groups: self.groups.as_ref().map(|groups| groups.beside(name)),
             accelerator: Arc::clone(&self.accelerator),
             busy: Mutex::default(),
         })
@@ -246,19 +273,19 @@ impl Qemu {
     }
 
     async fn run(&self, machine: &MachineDir, spec: &VmSpec) -> Result<(), VmError> {
-        let processor = self.accelerator.processor().await;
+        if machine.is_held() || !machine.is_alive()? {
+            self.guard.check()?;
+        }
         let user = self.confinement.owner(spec.id).user;
         netdev::connect(self.bridge.as_ref(), machine, spec, user).await?;
-        let (program, equipment) = (&self.program, &self.equipment);
-        process::start(
-            program,
-            machine,
-            spec,
-            processor,
-            equipment,
-            &self.confinement,
-        )
-        .await
+        let means = process::Means {
+            program: &self.program,
+            processor: self.accelerator.processor().await,
+            equipment: &self.equipment,
+            confinement: &self.confinement,
+            groups: self.groups.as_ref(),
+        };
+        process::start(machine, spec, means).await
     }
 }
 
@@ -269,6 +296,14 @@ impl Hypervisor for Qemu {
 
     fn has_rescue_system(&self) -> Result<(), VmError> {
         self.equipment.rescue.check()
+    }
+
+    fn has_room(&self) -> Result<(), VmError> {
+        self.guard.check()
+    }
+
+    async fn keep_room(&self) -> Result<(), VmError> {
+        guard::look(self).await
     }
 
     async fn create(&self, spec: &VmSpec) -> Result<(), VmError> {
@@ -329,6 +364,9 @@ impl Hypervisor for Qemu {
         }
         let asked = async { process::run_state(&mut process::monitor(&machine).await?).await };
         Ok(match timeout(STATUS_TIMEOUT, asked).await {
+            Ok(Ok(state)) if state == "paused" && machine.is_held() => VmStatus::Stopped {
+                reason: Some(HELD.into()),
+            },
             Ok(Ok(state)) => status_of(&state),
             // It ended while it was being asked, or is too busy to answer.
             Ok(Err(_)) if !machine.is_alive()? => machine.rest(),
@@ -426,6 +464,9 @@ impl Hypervisor for Qemu {
         let (machine, _guard) = self.machine(id).await;
         process::end(&machine, false).await?;
         netdev::disconnect(self.bridge.as_ref(), &machine, id).await?;
+        if let Some(groups) = &self.groups {
+            groups.remove(id);
+        }
         blocking(move || machine.remove()).await
     }
 }
@@ -487,6 +528,14 @@ pub async fn acceleration(config: &QemuConfig) -> Result<Acceleration, VmError> 
     let scratch = tempfile::tempdir().map_err(doing("making room for the trial of KVM"))?;
     let accelerator = Accelerator::new(program, scratch.path().into(), config.allow_kvm);
     Ok(accelerator.get().await)
+}
+
+/// By what machines are limited here, or why they are not.
+///
+/// # Errors
+/// The reason, in words.
+pub fn limits(config: &QemuConfig) -> Result<String, String> {
+    Groups::find(config.cgroup.as_deref()).map(|groups| groups.describe())
 }
 
 /// Whether machines run as users of their own here.

@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::cgroup::Groups;
 use super::command::{DISK_NODE, Processor, arguments};
 use super::confine::Confinement;
 use super::equipment::Equipment;
@@ -50,27 +51,33 @@ impl From<qmp::Error> for VmError {
     }
 }
 
+/// What machines are started with, and what they are kept in.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'a> {
+    pub program: &'a Path,
+    pub processor: Processor,
+    pub equipment: &'a Equipment,
+    pub confinement: &'a Confinement,
+    pub groups: Option<&'a Groups>,
+}
+
 /// Starts QEMU unless it lives already; returns when the guest runs.
-pub async fn start(
-    program: &Path,
-    machine: &MachineDir,
-    spec: &VmSpec,
-    processor: Processor,
-    equipment: &Equipment,
-    confinement: &Confinement,
-) -> Result<(), VmError> {
+pub async fn start(machine: &MachineDir, spec: &VmSpec, means: Means<'_>) -> Result<(), VmError> {
     let Some(lock) = machine.take_lock()? else {
         return resume(machine).await;
     };
-    let launch = machine.refresh(spec, equipment)?;
+    let launch = machine.refresh(spec, means.equipment)?;
     netdev::check(&launch.network)?;
-    let arguments = arguments(&launch, spec.rescue.as_ref(), processor, equipment)?;
-    let command = confinement.command(spec.id, file_bytes(spec)?, program);
+    let rescue = spec.rescue.as_ref();
+    let arguments = arguments(&launch, rescue, means.processor, means.equipment)?;
+    let limit = file_bytes(spec)?;
+    let command = means.confinement.command(spec.id, limit, means.program);
     let mut child = spawn(command, machine, &arguments, lock)?;
+    let pid = child.id();
     let started = timeout(START_TIMEOUT, async {
         tokio::select! {
             error = death(&mut child, machine) => Err(error),
-            result = first_contact(machine, spec.disk_bytes) => result,
+            result = first_contact(machine, spec, means.groups, pid) => result,
         }
     });
     let result = started.await.unwrap_or_else(|_| {
@@ -131,7 +138,17 @@ fn file_bytes(spec: &VmSpec) -> Result<u64, VmError> {
     Ok(disk.saturating_add(disk / 1024).saturating_add(64 << 20))
 }
 
-async fn first_contact(machine: &MachineDir, disk_bytes: u64) -> Result<(), VmError> {
+/// Until it is told to go on it has run nothing of its guest's, so that the limits hold from the beginning.
+async fn first_contact(
+    machine: &MachineDir,
+    spec: &VmSpec,
+    groups: Option<&Groups>,
+    pid: Option<u32>,
+) -> Result<(), VmError> {
+    if let (Some(groups), Some(pid)) = (groups, pid) {
+        groups.admit(pid, spec)?;
+    }
+    let disk_bytes = spec.disk_bytes;
     let stream = loop {
         match machine.connect(QMP_SOCKET).await {
             Ok(stream) => break stream,
@@ -161,7 +178,10 @@ async fn resume(machine: &MachineDir) -> Result<(), VmError> {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         match machine.connect(QMP_SOCKET).await {
-            Ok(stream) => return go(&mut Qmp::negotiate(stream).await?).await,
+            Ok(stream) => {
+                machine.mark_held(false)?;
+                return go(&mut Qmp::negotiate(stream).await?).await;
+            }
             Err(error) if Instant::now() > deadline => {
                 return Err(doing("connecting to QEMU")(error));
             }

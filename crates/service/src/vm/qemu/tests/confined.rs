@@ -152,3 +152,85 @@ async fn a_machine_may_change_its_user_between_two_starts() {
         qemu.stop(1).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn who_takes_the_last_room_is_paused_and_can_go_on() {
+    let Some(host) = Host::new(11) else { return };
+    let driver = async |disk_reserve| {
+        let config = QemuConfig {
+            allow_kvm: false,
+            disk_reserve,
+            ..QemuConfig::default()
+        };
+        Qemu::new(host.data(), config).await.unwrap()
+    };
+    let roomy = driver(0).await;
+    for id in [1, 2] {
+        roomy.create(&host.spec(id)).await.unwrap();
+        greeted(&roomy, id, 1).await;
+    }
+    let qemu = driver(u64::MAX).await;
+    qemu.keep_room().await.unwrap();
+    let disk = host.machine_path(1).join(files::DISK);
+    let mut disk = std::fs::OpenOptions::new().append(true).open(disk).unwrap();
+    std::io::Write::write_all(&mut disk, &[1; 3 << 20]).unwrap();
+    qemu.keep_room().await.unwrap();
+    let VmStatus::Stopped { reason } = qemu.status(1).await.unwrap() else {
+        panic!("it is paused")
+    };
+    assert!(reason.unwrap().contains("disk is nearly full"));
+    assert_eq!(qemu.status(2).await.unwrap(), VmStatus::Running);
+    for id in [1, 3] {
+        let error = match id {
+            1 => qemu.start(&host.spec(id)).await.unwrap_err(),
+            _ => qemu.create(&host.spec(id)).await.unwrap_err(),
+        };
+        assert!(matches!(error, VmError::NoRoom { .. }), "{error}");
+    }
+    roomy.start(&host.spec(1)).await.unwrap();
+    assert_eq!(roomy.status(1).await.unwrap(), VmStatus::Running);
+    for id in [1, 2, 3] {
+        roomy.delete(id).await.unwrap();
+    }
+}
+
+/// With control groups of version 2 whose controllers nobody else has taken, as root.
+#[tokio::test]
+async fn a_machine_has_a_control_group_of_its_own() {
+    let Some(host) = Host::new(12) else { return };
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    let name = format!("abbild-test-{}", std::process::id());
+    let found = roots
+        .map(|root| root.join(&name))
+        .into_iter()
+        .find(|directory| {
+            Groups::find(Some(directory)).is_ok_and(|groups| groups.prepare().is_ok())
+        });
+    let Some(cgroup) = found else {
+        eprintln!("skipped: there is no control group that could be divided");
+        return;
+    };
+    let config = QemuConfig {
+        allow_kvm: false,
+        cgroup: Some(cgroup.clone()),
+        ..QemuConfig::default()
+    };
+    let qemu = Qemu::new(host.data(), config).await.unwrap();
+    qemu.create(&host.spec(1)).await.unwrap();
+    greeted(&qemu, 1, 1).await;
+    let group = cgroup.join("machine-1");
+    let read = |name| std::fs::read_to_string(group.join(name)).unwrap_or_default();
+    assert_eq!(
+        read("cgroup.procs").trim(),
+        host.processes(1)[0].to_string()
+    );
+    let limits = ["memory.max", "cpu.max", "pids.max"].map(read);
+    assert!(limits.iter().any(|limit| !limit.is_empty()));
+    assert!(
+        limits.iter().all(|limit| !limit.starts_with("max")),
+        "{limits:?}"
+    );
+    qemu.delete(1).await.unwrap();
+    assert!(!group.exists());
+    std::fs::remove_dir(&cgroup).unwrap();
+}
