@@ -443,6 +443,8 @@ disk-growth-title = Wachsen der Platte
 disk-growth-off = das Wurzeldateisystem wachsen zu lassen ist abgeschaltet: `{ $setting }`
 disk-growth-no-module = das Modul `{ $module }` gehört nicht zu denen von cloud-init, deshalb wächst das Wurzeldateisystem nicht
 disk-growth-no-tool = `{ $program }` ist nicht installiert, deshalb wächst das Wurzeldateisystem nicht
+disk-growth-proven = beim Start des Abbilds ist das Root-Dateisystem von { $before } auf { $after } gewachsen
+disk-growth-missing = beim Start des Abbilds auf einer größeren Platte ist das Root-Dateisystem nicht gewachsen: es hatte { $before }, danach { $after }
 disk-growth-why = das Wurzeldateisystem behält die Größe, die es im Abbild hat, so groß die Platte der Maschine auch ist
 disk-growth-explain =
     die Module `growpart` und `resizefs` von cloud-init müssen laufen und dürfen nicht abgeschaltet sein, und deren

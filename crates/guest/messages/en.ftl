@@ -435,6 +435,8 @@ disk-growth-title = growth of the disk
 disk-growth-off = growing the root filesystem is switched off: `{ $setting }`
 disk-growth-no-module = the module `{ $module }` is not among cloud-init's, so that the root filesystem does not grow
 disk-growth-no-tool = `{ $program }` is not installed, so that the root filesystem does not grow
+disk-growth-proven = the root filesystem grew from { $before } to { $after } when the image was booted
+disk-growth-missing = the root filesystem did not grow when the image was booted on a larger disk: it had { $before }, and { $after } afterwards
 disk-growth-why = the root filesystem keeps the size that it has in the image, however large the machine's disk is
 disk-growth-explain =
     cloud-init's modules `growpart` and `resizefs` must run and not be switched off, and their programs `growpart`

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use abbild_disk::Disk;
 
-pub use boot_probe::{BootRecord, End, Milestone, Step, Traces, traces};
+pub use boot_probe::{BootRecord, End, Milestone, RootGrowth, Step, Traces, traces};
 pub use catalogue::{Cure, Entry, catalogue};
 pub use check::{Checked, check};
 pub use facts::{

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::facts::Evidence;
 use crate::messages::{Lang, render};
 use crate::report::Message;
-pub use traces::{Traces, traces};
+pub use traces::{RootGrowth, Traces, traces};
 
 /// A place that a booting system passes, in the order in which it passes them; those at the end are
 /// where one stops.

@@ -43,6 +43,20 @@ pub struct Traces {
     pub user: Option<Fact<String>>,
     /// The line with the key.
     pub key: Option<Evidence>,
+    /// Whether the root filesystem grew; absent if it had nowhere to grow to, or this cannot be told.
+    #[serde(default)]
+    pub growth: Option<RootGrowth>,
+}
+
+/// What became of the root filesystem on a disk that was larger than the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootGrowth {
+    /// Its size in the image, in bytes.
+    pub before: u64,
+    /// Its size after the boot.
+    pub after: u64,
+    /// Its superblock.
+    pub evidence: Evidence,
 }
 
 /// What the boot of a machine left on `disk`, which was made from `image`. The machine was given the
@@ -55,10 +69,19 @@ pub fn traces<D: Disk + 'static, I: Disk + 'static>(
     default_user: Option<&str>,
     key: &str,
 ) -> Option<Traces> {
-    let tree = root_of(disk)?;
+    let root = root_of(disk)?;
     let before = root_of(image);
-    let mut traces = cloud_init(&tree, before.as_ref());
-    (traces.user, traces.key) = account(&tree, default_user, key);
+    let mut traces = cloud_init(&root.tree, before.as_ref().map(|root| &root.tree));
+    (traces.user, traces.key) = account(&root.tree, default_user, key);
+    let room = disk.virtual_size() > image.virtual_size();
+    let sizes = before.and_then(|root| root.size).zip(root.size);
+    traces.growth = sizes
+        .filter(|_| room)
+        .map(|((before, _), (after, place))| RootGrowth {
+            before,
+            after,
+            evidence: seen(place),
+        });
     Some(traces)
 }
 

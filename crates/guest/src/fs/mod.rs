@@ -55,6 +55,16 @@ pub(crate) fn open<S: Source + 'static>(source: S, origin: &Evidence) -> Result<
     })
 }
 
+/// The size in bytes of the ext2/3/4 filesystem in `source`, if its superblock is whole and its journal
+/// has nothing more to say of it.
+pub(crate) fn size(source: &dyn Source) -> Option<u64> {
+    let mut head = [0; 1024];
+    source.read_at(1024, &mut head).ok()?;
+    let superblock = Superblock::from_bytes(&head)?;
+    let bytes = superblock.blocks.checked_mul(superblock.block_size)?;
+    (!superblock.needs_recovery()).then_some(bytes)
+}
+
 /// The permanent name for a failure of the ext4 reader.
 fn code_of(error: &Ext4Error) -> &'static str {
     match error {

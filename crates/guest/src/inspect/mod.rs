@@ -20,7 +20,7 @@ use std::sync::Arc;
 use abbild_disk::Disk;
 
 use crate::facts::{Evidence, Facts, Fault, Init, System};
-use crate::fs::Tree;
+use crate::fs::{self, Tree};
 use crate::probe::{
     agents, boot_entry, cloud_init, cmdline, identity, machine, modules, network, sshd,
 };
@@ -60,14 +60,28 @@ pub(crate) fn gather<D: Disk + 'static>(disk: &Arc<D>, context: &Context) -> Fac
     facts
 }
 
-/// The files of the system that boots from `disk`, if they can be read.
-pub(crate) fn root_of<D: Disk + 'static>(disk: &Arc<D>) -> Option<Tree> {
+/// The root of the system that boots from a disk.
+pub(crate) struct BootRoot {
+    /// Its files.
+    pub(crate) tree: Tree,
+    /// Its size in bytes by its superblock, and where that is; none if the journal may still change it.
+    pub(crate) size: Option<(u64, Evidence)>,
+}
+
+/// The root of the system that boots from `disk`, if it can be read.
+pub(crate) fn root_of<D: Disk + 'static>(disk: &Arc<D>) -> Option<BootRoot> {
     let mut facts = Facts::default();
     let partitions = table::read(disk, &mut facts);
     let mut devices = Devices::read(disk, partitions, &mut facts.container.warnings);
     let mut candidates = choice::candidates(&mut devices);
     let (position, _) = choice::choose(&candidates, &devices)?;
-    Some(candidates.swap_remove(position).tree)
+    let root = candidates.swap_remove(position);
+    let source = devices.0.get(root.index).and_then(|device| device.source());
+    let size = source.and_then(|source| fs::size(source.as_ref()));
+    Some(BootRoot {
+        tree: root.tree,
+        size: size.zip(devices.evidence(root.index)),
+    })
 }
 
 fn from_disk(error: &abbild_disk::Error) -> Fault {

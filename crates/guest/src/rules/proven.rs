@@ -26,6 +26,7 @@ pub(super) fn judge(
         RuleId::CloudConfig => cloud_config(record),
         RuleId::DatasourceOrder => datasource(record, before),
         RuleId::CloudUser => cloud_user(record, before),
+        RuleId::DiskGrowth => disk_growth(record, before),
         RuleId::Sshd => sshd(record, before),
         RuleId::SshdPort | RuleId::SshdFirewall | RuleId::NetworkRenderer => {
             let answer = record.milestone(Step::Sshd)?;
@@ -236,6 +237,27 @@ fn cloud_user(record: &BootRecord, before: Option<&Finding>) -> Option<Judgement
     Some(
         Judgement::not_met(message)
             .seen([finished])
+            .cure(remedies(before, Vec::new)),
+    )
+}
+
+fn disk_growth(record: &BootRecord, before: Option<&Finding>) -> Option<Judgement> {
+    let traces = record.traces.as_ref()?;
+    let growth = traces.growth.as_ref()?;
+    let about = |id: &str| {
+        Message::new(id)
+            .with("before_bytes", growth.before.to_string())
+            .with("after_bytes", growth.after.to_string())
+    };
+    if growth.after > growth.before {
+        let judgement = Judgement::met(about("disk-growth-proven"));
+        return Some(judgement.seen([growth.evidence.clone()]));
+    }
+    // Who grows it may come late, but not after cloud-init.
+    traces.finished.as_ref()?;
+    Some(
+        Judgement::not_met(about("disk-growth-missing"))
+            .seen([growth.evidence.clone()])
             .cure(remedies(before, Vec::new)),
     )
 }

@@ -96,6 +96,29 @@ fn a_boot_leaves_its_data_source_and_the_key() {
 }
 
 #[test]
+fn a_root_filesystem_that_grows_is_seen_and_one_that_does_not() {
+    let image = Guest::debian().disk();
+    let mut same = booted().disk();
+    same.resize(image.len() + (4 << 20), 0);
+    let grown = booted().grown_disk(4 << 20);
+    let open = |disk: Vec<u8>| Arc::new(abbild_disk::open(disk).unwrap());
+    let image = open(image);
+    for (disk, outcome, words) in [
+        (same, Outcome::Warning, "did not grow"),
+        (grown, Outcome::Pass, "grew from 8 MiB to 12 MiB"),
+    ] {
+        let traces = traces(&open(disk), &image, Some("debian"), KEY).unwrap();
+        let record = record(End::Complete, &[], Some(traces));
+        let report = proven(Guest::debian().report(), &record);
+        let (found, text) = says(&report, RuleId::DiskGrowth);
+        assert_eq!(found, outcome, "{text}");
+        assert!(text.contains(words), "{text}");
+    }
+    // It had nowhere to grow to.
+    assert_eq!(left(&Guest::debian(), &booted()).growth, None);
+}
+
+#[test]
 fn what_the_image_brought_along_is_no_trace() {
     let traces = left(&booted(), &booted());
     assert_eq!((traces.cloud_init, traces.finished), (None, None));

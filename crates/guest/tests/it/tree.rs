@@ -174,6 +174,12 @@ impl Guest {
         Disk::mbr([Part::new(self.filesystem(options))]).bytes()
     }
 
+    /// The same disk and filesystem, both `more` bytes larger.
+    pub fn grown_disk(&self, more: usize) -> Vec<u8> {
+        let filesystem = filesystem_of_size(self.directory.path(), &["-t", "ext4"], SIZE + more);
+        Disk::mbr([Part::new(filesystem)]).bytes()
+    }
+
     /// The filesystem alone.
     pub fn filesystem(&self, options: &[&str]) -> Vec<u8> {
         filesystem_of(self.directory.path(), options)
@@ -187,15 +193,19 @@ impl Guest {
 
 /// An ext filesystem of the files in `directory`.
 fn filesystem_of(directory: &Path, options: &[&str]) -> Vec<u8> {
+    filesystem_of_size(directory, options, SIZE)
+}
+
+fn filesystem_of_size(directory: &Path, options: &[&str], size: usize) -> Vec<u8> {
     let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(SIZE as u64).unwrap();
+    image.as_file().set_len(size as u64).unwrap();
     let made = Command::new("/sbin/mke2fs")
         .args(["-q", "-F", "-L", "root"])
         .args(options)
         .arg("-d")
         .arg(directory)
         .arg(image.path())
-        .arg(format!("{}k", SIZE / 1024))
+        .arg(format!("{}k", size / 1024))
         .output()
         .expect("mke2fs is in the package e2fsprogs");
     assert!(made.status.success(), "{made:?}");
