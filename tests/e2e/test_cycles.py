@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from abbild import ALL_WELCOME, NO_RATE_LIMIT, ServiceTestCase, qemu_processes, raw_disk, wait_for
 
-CYCLES = 100
 # So many at once. Deletions meet machines that are being made, that run, and that are being changed.
 WORKERS = 8
 SIZE = "s-1vcpu-512mb-10gb"
 
 
 class Cycles(ServiceTestCase):
+    cycles = 100
     # There is nobody in the guests who could answer.
     vm = "shutdown_grace_seconds = 1"
     settings = NO_RATE_LIMIT + """
@@ -55,15 +55,18 @@ memory_bytes = "200 GiB"
             time.sleep(number % 5 / 10)
         self.call("DELETE", path)
 
+    def run_through(self, numbers):
+        with ThreadPoolExecutor(WORKERS) as pool:
+            # `list` raises what a cycle raised.
+            list(pool.map(self.cycle, numbers))
+
     def test_nothing_is_left(self):
         path = self.base / "disk.raw"
         path.write_bytes(raw_disk(4))
         self.number = self.customer.json(
             "image", "upload", path, "--name", "disk", "--region", "hal1", "--no-check"
         )["id"]
-        with ThreadPoolExecutor(WORKERS) as pool:
-            # `list` raises what a cycle raised.
-            list(pool.map(self.cycle, range(CYCLES)))
+        self.run_through(range(self.cycles))
 
         machines = self.service.data / "regions/hal1/vms"
         wait_for("the machines to go", lambda: not any(machines.iterdir()), 300)

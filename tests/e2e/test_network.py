@@ -13,6 +13,7 @@ import unittest
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+import test_cycles
 from abbild import BOOT_SECONDS, ROOT, ServiceTestCase, fixture, wait_for
 
 CLONE_NEWNET = 0x40000000
@@ -51,8 +52,9 @@ def enter_namespace():
     return leave
 
 
-class Network(ServiceTestCase):
-    vm = NETWORK
+class OnBridge:
+    """Before a test case: it, its service and its machines are in a network namespace with a bridge, of
+    which whatever passes by all ports arrives at the interface `observer`."""
 
     @classmethod
     def setUpClass(cls):
@@ -72,6 +74,21 @@ class Network(ServiceTestCase):
             "link set observer up",
         ):
             ip(line)
+        super().setUpClass()
+
+    def assert_unconnected(self):
+        """Nothing is left of what connected machines."""
+        wait_for("the ports to go", lambda: not ip("link show type tun"), 30)
+        rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
+        self.assertNotIn("10.20.0.", rules)
+        self.assertEqual(list(Path(self.service.data, "dnsmasq/hosts").iterdir()), [])
+
+
+class Network(OnBridge, ServiceTestCase):
+    vm = NETWORK
+
+    @classmethod
+    def setUpClass(cls):
         super().setUpClass()
         customer = cls.customer
         customer.run(
@@ -169,10 +186,25 @@ class Network(ServiceTestCase):
     def test_4_nothing_is_left(self):
         for name in ("one", "two"):
             self.customer.run("vm", "delete", name)
-        wait_for("the ports to go", lambda: not ip("link show type tun"), 30)
-        rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
-        self.assertNotIn("10.20.0.", rules)
-        self.assertEqual(list(Path(self.service.data, "dnsmasq/hosts").iterdir()), [])
+        self.assert_unconnected()
+
+
+class CyclesOnBridge(OnBridge, test_cycles.Cycles):
+    """The same with ports, rules and dnsmasq, and a service that is killed while it deletes."""
+
+    cycles = 40
+    vm = test_cycles.Cycles.vm + NETWORK
+
+    def run_through(self, numbers):
+        half = len(numbers) // 2
+        super().run_through(numbers[:half])
+        self.service.kill()
+        self.service.start()
+        super().run_through(numbers[half:])
+
+    def test_nothing_is_left(self):
+        super().test_nothing_is_left()
+        self.assert_unconnected()
 
 
 if __name__ == "__main__":

@@ -350,3 +350,49 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> VmError {
     let what = format!("changing {}", path.display());
     |source| VmError::Io { what, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::NetworkConfig;
+
+    #[test]
+    fn only_a_host_that_is_the_router_says_so() {
+        let config: NetworkConfig = toml::from_str(
+            "mode = 'bridge'\nbridge = 'br0'\nipv4 = '10.20.0.0/24'\ngateway = '10.20.0.1'\n\
+             ipv6 = 'fd00:20::/64'\nipv6_gateway = 'fd00:20::1'\ndns = ['fd00:20::1', '10.20.0.1']",
+        )
+        .unwrap();
+        let dnsmasq = Dnsmasq::new("/d".into());
+        let subnet = config.subnet().unwrap();
+        let line = |own: &str| {
+            let own: IpAddr = own.parse().unwrap();
+            dnsmasq.arguments(&subnet, &[own]).join(" ")
+        };
+        assert!(line("fd00:20::1").contains("--ra-param=br0,mtu:1500,600"));
+        assert!(!line("fd00:20::1").contains("mtu:1500,600,0"));
+        assert!(line("fd00:20::2").contains("--ra-param=br0,mtu:1500,600,0"));
+        for expected in [
+            "--dhcp-range=10.20.0.0,static,255.255.255.0,1h ",
+            "--dhcp-option=option:dns-server,10.20.0.1 ",
+            "--dhcp-option=option6:dns-server,[fd00:20::1] ",
+            "--pid-file=/d/dnsmasq.pid ",
+        ] {
+            assert!(line("fd00:20::1").contains(expected), "{expected}");
+        }
+        let without = Subnet {
+            ipv6: None,
+            dns: Vec::new(),
+            ..subnet.clone()
+        };
+        let line = dnsmasq.arguments(&without, &[]).join(" ") + " ";
+        assert!(
+            line.contains("--dhcp-option=option:dns-server "),
+            "dnsmasq must not name itself: {line}"
+        );
+        assert!(
+            !line.contains("enable-ra") && !line.contains("option6"),
+            "{line}"
+        );
+    }
+}
