@@ -6,6 +6,8 @@ from abbild import ServiceTestCase, fixture, qemu_processes, wait_for
 
 
 class Smoke(ServiceTestCase):
+    vm = 'timezone = "Europe/Berlin"\n'
+
     def test_upload_boot_login_delete(self):
         customer = self.customer
         report = customer.json("check", fixture("debian-12.qcow2"))
@@ -31,6 +33,7 @@ class Smoke(ServiceTestCase):
         self.assert_booted_from_config_drive("smoke", "smoke")
         size = int(customer.ssh("smoke", "df --output=size -B1 / | tail -1"))
         self.assertGreater(size, 20 << 30, "the root filesystem did not grow to the size's 25 GB")
+        self.assertEqual(customer.ssh("smoke", "date +%Z").strip()[:2], "CE")
 
         customer.run("vm", "delete", "smoke")
         wait_for("the machine to end", lambda: not qemu_processes(self.base), 30)

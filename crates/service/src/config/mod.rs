@@ -41,6 +41,7 @@ use crate::db::{Backend, sqlite_url};
 pub use crate::fetch::FetchConfig;
 pub use crate::probe::ProbeConfig;
 pub use crate::retention::RetentionConfig;
+use crate::vm::config_drive::Vendor;
 use crate::vm::qemu::{Equipment, QemuConfig, RescueSystem, Uefi, UserIds};
 
 /// 100 GiB, the largest virtual disk by default.
@@ -213,6 +214,12 @@ pub struct VmConfig {
     pub separate_users: bool,
     /// Which those are.
     pub user_ids: UserIds,
+    /// Locale of guests that were not told otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    /// The same for the time zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
     /// How long a guest that is asked to shut down may take, before its machine is ended.
     pub shutdown_grace_seconds: u32,
     /// UEFI firmware for guests that have no boot loader for a BIOS, and the file from which each gets
@@ -305,6 +312,8 @@ impl Default for VmConfig {
             disk_reserve: 1 << 30,
             separate_users: true,
             user_ids: UserIds::default(),
+            locale: None,
+            timezone: None,
             shutdown_grace_seconds: 60,
             uefi_code: uefi.code,
             uefi_vars: uefi.variables,
@@ -320,6 +329,19 @@ impl VmConfig {
         let last = first.checked_add(self.addresses.saturating_sub(1));
         let inside =
             self.addresses > 0 && last.is_some_and(|last| first >> 24 == 127 && last >> 24 == 127);
+        for (name, value, example) in [
+            ("vm.locale", &self.locale, "de_DE.UTF-8"),
+            ("vm.timezone", &self.timezone, "Europe/Berlin"),
+        ] {
+            let is_name = |text: &String| {
+                let mut bytes = text.bytes();
+                let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@+-/".contains(&byte);
+                bytes.all(known) && !text.is_empty() && !text.starts_with(['/', '.'])
+            };
+            issues.require(value.as_ref().is_none_or(is_name), name, || {
+                format!("`{name}` must be a name such as \"{example}\"")
+            });
+        }
         issues.require(inside, "vm.first_address", || {
             "`vm.first_address` and `vm.addresses` must stay within 127.0.0.0/8".to_owned()
         });
@@ -336,6 +358,14 @@ impl VmConfig {
             rescue: RescueSystem {
                 directory: self.rescue.clone(),
             },
+        }
+    }
+
+    /// What guests are told beside what their owners say.
+    pub fn vendor(&self) -> Vendor {
+        Vendor {
+            locale: self.locale.clone(),
+            timezone: self.timezone.clone(),
         }
     }
 

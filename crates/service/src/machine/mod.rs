@@ -105,6 +105,7 @@ async fn spec(
         network: network::of(&service.config.vm, row)?,
         ssh_keys: from_json(&row.ssh_keys)?,
         user_data: row.user_data.clone().map(String::into_bytes),
+        vendor: service.config.vm.vendor(),
         hardware: hardware(service, image.id).await?,
         rescue,
         region: row.region.clone(),

@@ -19,6 +19,7 @@ use crate::import::blocking;
 use crate::jobs::JobContext;
 use crate::machine::open_disk;
 use crate::region::Region;
+use crate::vm::config_drive::Vendor;
 use crate::vm::network::{self, Network};
 use crate::vm::qemu::Qemu;
 use crate::vm::{Hypervisor, VmError, VmId, VmSpec, VmStatus, platform};
@@ -92,6 +93,7 @@ impl<'a> Machine<'a> {
             network: Network::Isolated { port: 0 },
             ssh_keys: vec![("probe".to_owned(), key.clone())],
             user_data: None,
+            vendor: Vendor::default(),
             hardware: hardware.clone(),
             rescue: None,
             region: region.slug.clone(),

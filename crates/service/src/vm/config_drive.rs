@@ -6,7 +6,7 @@
 //! ```text
 //! openstack/<version>/meta_data.json      uuid, host name, SSH keys
 //! openstack/<version>/network_data.json   one network card, and how it gets its addresses
-//! openstack/<version>/vendor_data.json    nothing
+//! openstack/<version>/vendor_data.json    locale and time zone, if the operator chose them
 //! openstack/<version>/user_data           what the customer gave, unchanged; absent if nothing
 //! ```
 //!
@@ -44,8 +44,35 @@ pub struct ConfigDrive<'a> {
     pub mac: Mac,
     /// How it is connected.
     pub network: &'a Network,
+    /// What the operator chose for guests that were not told otherwise.
+    pub vendor: &'a Vendor,
     /// User data, any content.
     pub user_data: Option<&'a [u8]>,
+}
+
+/// What a cloud tells every guest. It comes after the guest's own configuration, and before the user data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vendor {
+    /// For example `de_DE.UTF-8`.
+    pub locale: Option<String>,
+    /// For example `Europe/Berlin`.
+    pub timezone: Option<String>,
+}
+
+impl Vendor {
+    /// cloud-init takes what is under its name (`sources.convert_vendordata`); others look at nothing
+    /// here. JSON is YAML as well.
+    fn data(&self) -> Value {
+        let chosen = [("locale", &self.locale), ("timezone", &self.timezone)];
+        let chosen: Map<_, _> = chosen
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())))
+            .collect();
+        match chosen.is_empty() {
+            true => json!({}),
+            false => json!({ "cloud-init": format!("#cloud-config\n{}\n", Value::Object(chosen)) }),
+        }
+    }
 }
 
 impl ConfigDrive<'_> {
@@ -57,12 +84,13 @@ impl ConfigDrive<'_> {
     pub fn image(&self) -> Result<Vec<u8>, Error> {
         let meta_data = self.meta_data().to_string();
         let network_data = self.network_data().to_string();
+        let vendor_data = self.vendor.data().to_string();
         let mut tree = Tree::default();
         for version in VERSIONS {
             let path = |name: &str| format!("openstack/{version}/{name}");
             tree.file(path("meta_data.json"), meta_data.as_bytes());
             tree.file(path("network_data.json"), network_data.as_bytes());
-            tree.file(path("vendor_data.json"), b"{}");
+            tree.file(path("vendor_data.json"), vendor_data.as_bytes());
             if let Some(user_data) = self.user_data {
                 tree.file(path("user_data"), user_data);
             }
@@ -180,8 +208,23 @@ mod tests {
             availability_zone: "hal1",
             mac: Mac::of_machine(42),
             network: &USER,
+            vendor: &Vendor {
+                locale: None,
+                timezone: None,
+            },
             user_data,
         }
+    }
+
+    #[test]
+    fn locale_and_time_zone_are_told_as_cloud_init_wants_them() {
+        assert_eq!(Vendor::default().data(), json!({}));
+        let vendor = Vendor {
+            locale: Some("de_DE.UTF-8".into()),
+            timezone: Some("Europe/Berlin".into()),
+        };
+        let text = "#cloud-config\n{\"locale\":\"de_DE.UTF-8\",\"timezone\":\"Europe/Berlin\"}\n";
+        assert_eq!(vendor.data(), json!({ "cloud-init": text }));
     }
 
     #[test]

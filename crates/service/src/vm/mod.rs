@@ -53,6 +53,8 @@ pub struct VmSpec {
     pub ssh_keys: Vec<(String, String)>,
     /// cloud-init user data, any content.
     pub user_data: Option<Vec<u8>>,
+    /// What the guest is told beside that.
+    pub vendor: config_drive::Vendor,
     /// What the machine is made of.
     pub hardware: Hardware,
     /// What it runs instead of its own system.

@@ -24,6 +24,7 @@ pub fn config_drive(spec: &VmSpec, uuid: &str) -> Result<Vec<u8>, VmError> {
         availability_zone: &spec.region,
         mac: spec.network.mac(spec.id),
         network: &spec.network,
+        vendor: &spec.vendor,
         // What the customer wants done in the machine is not for the system that repairs it.
         user_data: spec.user_data.as_deref().filter(|_| spec.rescue.is_none()),
     };

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::vm::network::{Network, UserNetwork};
-use crate::vm::platform;
+use crate::vm::{config_drive, platform};
 
 mod confined;
 mod isolated;
@@ -134,6 +134,7 @@ impl Host {
             }),
             ssh_keys: Vec::new(),
             user_data: Some(b"#cloud-config\n".to_vec()),
+            vendor: config_drive::Vendor::default(),
             hardware: platform::choose(None),
             rescue: None,
             region: "hal1".into(),
