@@ -26,8 +26,10 @@ pub async fn watch(service: Arc<Service>) {
 pub async fn keep_room(service: Arc<Service>) {
     loop {
         for region in &service.regions {
-            if let Err(error) = region.hypervisor.keep_room().await {
-                tracing::error!(region = region.slug, %error, "looking after the room failed");
+            for driver in [&region.hypervisor, &region.probes] {
+                if let Err(error) = driver.keep_room().await {
+                    tracing::error!(region = region.slug, %error, "looking after the room failed");
+                }
             }
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

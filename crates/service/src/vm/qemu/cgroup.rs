@@ -128,8 +128,8 @@ impl Groups {
     /// Makes it ready to be divided.
     ///
     /// # Errors
-    /// Those of the files of a group.
-    pub fn prepare(&self) -> Result<(), VmError> {
+    /// In words, for example because machines of a service that was started in another way are in it.
+    pub fn prepare(&self) -> Result<(), String> {
         let prepare = || {
             fs::create_dir_all(&self.directory)?;
             if let Some(parent) = self.directory.parent() {
@@ -139,7 +139,8 @@ impl Groups {
             enable(&self.directory, &self.controllers)
         };
         let directory = self.directory.display();
-        prepare().map_err(doing(format!("dividing the control group {directory}")))
+        prepare()
+            .map_err(|error| format!("the control group {directory} cannot be divided: {error}"))
     }
 
     /// The same for machines whose ids are counted by themselves.

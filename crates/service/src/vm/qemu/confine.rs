@@ -65,11 +65,6 @@ impl UserIds {
         self.first + offset
     }
 
-    /// The user of a machine whose ids are counted by themselves.
-    fn of_other(self, id: VmId) -> u32 {
-        self.last - (self.of(id) - self.first)
-    }
-
     /// Whether every one of them exists in the user namespace of this process.
     fn are_mapped(self) -> bool {
         let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
@@ -130,7 +125,6 @@ impl fmt::Display for UserIds {
 #[derive(Debug, Clone, Copy)]
 pub struct Confinement {
     users: Option<UserIds>,
-    is_beside: bool,
     kvm_group: Option<u32>,
     /// What is left to them of the privileges of this process, as setpriv(1) writes it.
     kept: &'static str,
@@ -151,21 +145,12 @@ impl Confinement {
         let ours = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
         Self {
             users: wanted.filter(|ids| ours.contains(NEEDED) && ids.are_mapped()),
-            is_beside: false,
             kvm_group: kvm_group(),
             // A machine listens where SSH clients expect it.
             kept: match ours.contains(CapabilitySet::NET_BIND_SERVICE) {
                 true => "-all,+net_bind_service",
                 false => "-all",
             },
-        }
-    }
-
-    /// The same for machines whose ids are counted by themselves.
-    pub fn beside(self) -> Self {
-        Self {
-            is_beside: true,
-            ..self
         }
     }
 
@@ -178,7 +163,6 @@ impl Confinement {
     pub fn owner(&self, id: VmId) -> Owner {
         Owner {
             user: match self.users {
-                Some(users) if self.is_beside => users.of_other(id),
                 Some(users) => users.of(id),
                 None => geteuid().as_raw(),
             },
@@ -277,7 +261,6 @@ mod tests {
             [1, 10, 13, -1].map(|id| ids.of(id)),
             [5001, 5000, 5003, 5009]
         );
-        assert_eq!([1, 10].map(|id| ids.of_other(id)), [5008, 5009]);
         assert_eq!(ids.to_string(), "5000-5009");
         for wrong in ["", "5000", "9-5", "0-10", "1-4294967295", "a-b", "-5-9"] {
             let error = wrong.parse::<UserIds>().unwrap_err();

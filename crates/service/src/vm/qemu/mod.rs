@@ -124,17 +124,18 @@ impl Qemu {
         make_directory(&machines)?;
         let confinement = Confinement::find(config.user_ids);
         let groups = Groups::find(config.cgroup.as_deref());
+        let groups = groups.and_then(|groups| groups.prepare().map(|()| groups));
         tracing::info!(
             separate_users = confinement.separates_users(),
             limits = groups.as_ref().map_or_else(Clone::clone, Groups::describe),
             directory = %machines.display(),
             "how machines are kept apart"
         );
+        // What was named must be there; what may be delegated need not.
         let groups = match groups {
             Err(problem) if config.cgroup.is_some() => return Err(VmError::Hypervisor(problem)),
             groups => groups.ok(),
         };
-        groups.as_ref().map_or(Ok(()), Groups::prepare)?;
         let accelerator = Arc::new(Accelerator::new(program.clone(), dir, config.allow_kvm));
         let finding_out = Arc::clone(&accelerator);
         tokio::spawn(async move {
@@ -212,7 +213,7 @@ impl Qemu {
             equipment: self.equipment.clone(),
             // Its machines would need ports of their own.
             bridge: None,
-            confinement: self.confinement.beside(),
+            confinement: self.confinement,
             groups: self.groups.as_ref().map(|groups| groups.beside(name)),
             accelerator: Arc::clone(&self.accelerator),
             busy: Mutex::default(),
