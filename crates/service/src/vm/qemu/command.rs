@@ -302,7 +302,7 @@ mod tests {
             "-machine q35,",
             "-smp 2 -m 1024M ",
             "virtio-blk-pci,",
-            ",hostfwd=udp:127.1.2.3:5353-:53,hostfwd=tcp:127.1.2.3:22-:22 ",
+            "-netdev user,id=net0,ipv4=on,ipv6=off,hostfwd=udp:127.1.2.3:5353-:53,hostfwd=tcp:127.1.2.3:22-:22 ",
             "mac=52:54:00:00:00:2a,",
             "spawn=deny",
             "-vnc unix:run/vnc.sock,share=ignore ",

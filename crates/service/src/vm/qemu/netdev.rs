@@ -38,7 +38,8 @@ fn isolated_backend(port: u16) -> String {
 fn user_backend(user: &UserNetwork) -> String {
     // Unless told, QEMU would offer IPv6 even where the host has none.
     let ipv6 = if user.ipv6 { "on" } else { "off" };
-    let mut backend = format!("user,id={NETWORK},ipv6={ipv6}");
+    // With one of the two alone, QEMU takes the other for unwanted.
+    let mut backend = format!("user,id={NETWORK},ipv4=on,ipv6={ipv6}");
     for forward in ports(user) {
         backend += &format!(",hostfwd={}", forward::rule(user.address, &forward));
     }
