@@ -3,7 +3,7 @@
 
 mod forward;
 mod network;
-mod power;
+pub mod power;
 mod rebuild;
 mod rescue;
 mod snapshot;

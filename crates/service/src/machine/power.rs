@@ -20,10 +20,11 @@ use super::{create, finish, spec};
 use crate::Service;
 use crate::db::action::ActionRow;
 use crate::db::droplet::{self, DropletRow};
-use crate::vm::{Hypervisor, VmError, VmStatus};
+use crate::vm::qemu::Qemu;
+use crate::vm::{Hypervisor, VmError, VmId, VmStatus};
 
 /// Between two looks whether a guest has shut down.
-const PAUSE: Duration = Duration::from_millis(300);
+pub const PAUSE: Duration = Duration::from_millis(300);
 /// A guest that is still booting does not notice the power button, so it is pressed again.
 const PRESS_AGAIN: Duration = Duration::from_secs(10);
 
@@ -92,37 +93,51 @@ pub async fn cycle(
 pub async fn end_gently(service: &Service, row: &DropletRow) -> anyhow::Result<Option<String>> {
     let hypervisor = &service.region(&row.region)?.hypervisor;
     let grace = Duration::from_secs(service.config.vm.shutdown_grace_seconds.into());
+    let look = || async {
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = service.drain.draining() => bail!("the service is being stopped"),
+        }
+        let present = droplet::get(service.db.read(), row.id).await?;
+        if present.deleted_at.is_some() {
+            bail!("the machine was deleted meanwhile");
+        }
+        Ok(())
+    };
+    let is_off = press_power_button(hypervisor, row.id, grace, look).await?;
+    let forced = (!is_off).then(|| {
+        format!(
+            "the guest did not shut down within {} seconds, and was switched off",
+            grace.as_secs()
+        )
+    });
+    // Also says that it is off on request.
+    hypervisor.stop(row.id).await?;
+    Ok(forced)
+}
+
+/// Asks a guest to shut down until it has, or `grace` is over; says whether it has. Between two looks
+/// `pause` takes a moment, and may call it off.
+pub async fn press_power_button<P: Future<Output = anyhow::Result<()>>>(
+    hypervisor: &Qemu,
+    id: VmId,
+    grace: Duration,
+    pause: impl Fn() -> P,
+) -> anyhow::Result<bool> {
     let begun = Instant::now();
     let mut pressed: Option<Instant> = None;
-    let mut forced = None;
-    while hypervisor.status(row.id).await? == VmStatus::Running {
+    while hypervisor.status(id).await? == VmStatus::Running {
         if begun.elapsed() >= grace {
-            forced = Some(format!(
-                "the guest did not shut down within {} seconds, and was switched off",
-                grace.as_secs()
-            ));
-            break;
+            return Ok(false);
         }
         if pressed.is_none_or(|pressed| pressed.elapsed() >= PRESS_AGAIN) {
-            match hypervisor.press_power_button(row.id).await {
+            match hypervisor.press_power_button(id).await {
                 // It ended meanwhile.
                 Ok(()) | Err(VmError::NotRunning(_)) => pressed = Some(Instant::now()),
                 Err(error) => return Err(error.into()),
             }
         }
-        tokio::select! {
-            () = sleep(PAUSE) => {}
-            () = service.drain.draining() => bail!("the service is being stopped"),
-        }
-        if droplet::get(service.db.read(), row.id)
-            .await?
-            .deleted_at
-            .is_some()
-        {
-            bail!("the machine was deleted meanwhile");
-        }
+        pause().await?;
     }
-    // Also says that it is off on request.
-    hypervisor.stop(row.id).await?;
-    Ok(forced)
+    Ok(true)
 }

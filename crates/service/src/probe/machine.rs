@@ -17,22 +17,17 @@ use crate::Service;
 use crate::db::action::ActionRow;
 use crate::import::blocking;
 use crate::jobs::JobContext;
-use crate::machine::open_disk;
+use crate::machine::{open_disk, power};
 use crate::region::Region;
 use crate::vm::config_drive::Vendor;
 use crate::vm::network::{self, Network};
 use crate::vm::qemu::Qemu;
-use crate::vm::{Hypervisor, VmError, VmId, VmSpec, VmStatus, platform};
+use crate::vm::{Hypervisor, VmError, VmId, VmSpec, platform};
 
 /// What the disk has beyond the image, so that there is something to grow into, as on every machine.
 const FREE_BYTES: u64 = 1 << 30;
 /// Ports that are tried, should others take them between the choice and the start.
 const PORTS: usize = 5;
-/// Between two looks whether the guest has shut down.
-const PAUSE: Duration = Duration::from_millis(300);
-/// A guest that is busy may not notice the power button, so it is pressed again.
-const PRESS_AGAIN: Duration = Duration::from_secs(10);
-
 /// A machine, and what is known of its boot so far.
 pub struct Machine<'a> {
     pub(super) driver: &'a Qemu,
@@ -158,32 +153,15 @@ impl<'a> Machine<'a> {
     ) -> anyhow::Result<()> {
         if self.record.boot.is_up() {
             let grace = service.config.vm.shutdown_grace_seconds;
-            self.press_power_button(job, Duration::from_secs(grace.into()))
-                .await?;
+            let grace = Duration::from_secs(grace.into());
+            let pause = || async {
+                sleep(power::PAUSE).await;
+                job.check()
+            };
+            power::press_power_button(self.driver, self.id, grace, pause).await?;
         }
         self.driver.stop(self.id).await?;
         self.read_log(follower, Follower::note).await
-    }
-
-    async fn press_power_button(&self, job: &JobContext, grace: Duration) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        let mut pressed: Option<Instant> = None;
-        while begun.elapsed() < grace && self.runs().await? {
-            job.check()?;
-            if pressed.is_none_or(|at| at.elapsed() >= PRESS_AGAIN) {
-                match self.driver.press_power_button(self.id).await {
-                    Err(VmError::NotRunning(_)) => break,
-                    result => result?,
-                }
-                pressed = Some(Instant::now());
-            }
-            sleep(PAUSE).await;
-        }
-        Ok(())
-    }
-
-    async fn runs(&self) -> anyhow::Result<bool> {
-        Ok(self.driver.status(self.id).await? == VmStatus::Running)
     }
 
     /// Looks for what the boot left on its disk. A disk that cannot be read leaves nothing.

@@ -15,6 +15,7 @@
 
 pub mod bridge;
 pub mod config_drive;
+mod host;
 pub mod iso9660;
 pub mod mac;
 pub mod network;

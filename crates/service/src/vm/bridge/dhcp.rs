@@ -24,13 +24,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::{Owner, Subnet, port, program};
 use crate::vm::network::BridgeNetwork;
-use crate::vm::{VmError, VmId};
+use crate::vm::{VmError, VmId, host};
 
 /// How long it may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -251,26 +251,13 @@ impl Dnsmasq {
         arguments.contains(&ours).then_some((pid, arguments))
     }
 
-    /// Whether there was a process to get the signal. The descriptor is opened before the process is
-    /// identified, so that the signal cannot reach another that got the same number in between.
+    /// Whether there was a process to get the signal.
     fn signal(&self, signal: Signal) -> Result<bool, VmError> {
-        let Some((pid, _)) = self.running() else {
-            return Ok(false);
-        };
-        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
-            return Ok(false);
-        };
-        if self.running().is_none_or(|(present, _)| present != pid) {
-            return Ok(false);
-        }
-        match pidfd_send_signal(&process, signal) {
-            Ok(()) => Ok(true),
-            Err(rustix::io::Errno::SRCH) => Ok(false),
-            Err(error) => Err(VmError::Io {
-                what: "sending a signal to dnsmasq".to_owned(),
-                source: error.into(),
-            }),
-        }
+        let identify = || self.running().map(|(pid, _)| pid);
+        host::signal(identify, signal).map_err(|source| VmError::Io {
+            what: "sending a signal to dnsmasq".to_owned(),
+            source,
+        })
     }
 
     async fn end(&self) -> Result<(), VmError> {

@@ -21,6 +21,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::process::geteuid;
+use rustix::thread::{
+    CapabilitySet, capabilities, capability_is_in_ambient_set, capability_is_in_bounding_set,
+};
+
 use self::dhcp::Dnsmasq;
 use self::port::Link;
 pub use self::subnet::Subnet;
@@ -263,16 +268,11 @@ fn find_bridge<'a>(links: &'a [Link], name: &str) -> Result<&'a Link, VmError> {
 /// it. Nothing is changed.
 pub async fn examine(subnet: &Subnet) -> Vec<(String, String)> {
     let mut wrong = Vec::new();
-    let packages = [
-        ("ip", "iproute2"),
-        ("nft", "nftables"),
-        ("dnsmasq", "dnsmasq-base"),
-    ];
-    for (name, package) in packages {
+    for name in ["ip", "nft", "dnsmasq"] {
         if (name != "dnsmasq" || subnet.dhcp == Dhcp::Managed) && program::find(name).is_err() {
             wrong.push((
                 format!("`{name}` cannot be found"),
-                format!("apt install {package}"),
+                format!("apt install {}", program::package(name)),
             ));
         }
     }
@@ -361,16 +361,12 @@ async fn examine_link(subnet: &Subnet, link: &Link) -> Vec<(String, String)> {
 /// Whether this process has CAP_NET_ADMIN and hands it on to programs that it starts
 /// (capabilities(7): root does, others by the ambient set).
 fn may_administer() -> bool {
-    const CAP_NET_ADMIN: u64 = 1 << 12;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let set = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
-            .unwrap_or_default()
-    };
-    let handed_on = match rustix::process::geteuid().is_root() {
-        true => set("CapEff:") & set("CapBnd:"),
-        false => set("CapAmb:"),
-    };
-    handed_on & CAP_NET_ADMIN != 0
+    let wanted = CapabilitySet::NET_ADMIN;
+    match geteuid().is_root() {
+        true => {
+            let ours = capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted));
+            ours && capability_is_in_bounding_set(wanted).unwrap_or(false)
+        }
+        false => capability_is_in_ambient_set(wanted).unwrap_or(false),
+    }
 }

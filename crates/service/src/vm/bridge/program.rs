@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::vm::VmError;
+use crate::vm::{VmError, host};
 
 /// They answer in milliseconds, but for a host that has more to do than it can.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -17,28 +17,27 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where users who are not root have no search path to, and these programs are.
 const FURTHER: [&str; 2] = ["/usr/sbin", "/sbin"];
 
+/// The Debian package of a program.
+pub fn package(name: &str) -> &'static str {
+    match name {
+        "ip" => "iproute2",
+        "nft" => "nftables",
+        _ => "dnsmasq-base",
+    }
+}
+
 /// Where a program is.
 ///
 /// # Errors
 /// Says which package has it.
 pub fn find(name: &str) -> Result<PathBuf, VmError> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let further = FURTHER.iter().map(|path| Path::new(path).to_owned());
-    std::env::split_paths(&paths)
-        .chain(further)
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            let package = match name {
-                "ip" => "iproute2",
-                "nft" => "nftables",
-                _ => "dnsmasq-base",
-            };
-            VmError::Network(format!(
-                "`{name}` was not found on this host\nits operator can install it with `apt install \
-                 {package}`"
-            ))
-        })
+    host::find_program(Path::new(name), &FURTHER).ok_or_else(|| {
+        let package = package(name);
+        VmError::Network(format!(
+            "`{name}` was not found on this host\nits operator can install it with `apt install \
+             {package}`"
+        ))
+    })
 }
 
 /// Runs a program to its end, and gives what it printed.

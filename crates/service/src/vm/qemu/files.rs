@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 
 use abbild_api::{Firmware, Hardware};
 use rustix::fs::{CWD, FallocateFlags, RenameFlags};
-use rustix::process::geteuid;
+use rustix::process::{Pid, geteuid};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
@@ -123,13 +123,8 @@ pub struct MachineDir {
 
 impl MachineDir {
     pub fn new(machines: &Path, id: VmId, owner: Owner) -> Self {
-        Self::at(&machines.join(id.to_string()), owner)
-    }
-
-    /// The directory at `path`, whatever its name.
-    pub fn at(path: &Path, owner: Owner) -> Self {
         Self {
-            path: path.to_owned(),
+            path: machines.join(id.to_string()),
             owner,
         }
     }
@@ -304,15 +299,7 @@ impl MachineDir {
 
     /// Whether a QEMU of this machine lives, by the lock.
     pub fn is_alive(&self) -> Result<bool, VmError> {
-        let path = self.file(LOCK);
-        let asking = || doing(format!("asking for the lock {}", path.display()));
-        match File::open(&path).map(|lock| lock.try_lock_shared()) {
-            Ok(Ok(())) => Ok(false),
-            Ok(Err(TryLockError::WouldBlock)) => Ok(true),
-            Ok(Err(TryLockError::Error(error))) => Err(asking()(error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(asking()(error)),
-        }
+        is_locked(&self.path)
     }
 
     /// Takes the lock for a QEMU that is about to be started; `None` if one lives already.
@@ -387,19 +374,16 @@ impl MachineDir {
     /// The process id of QEMU, if the process with that number works in this directory. Where the service
     /// may not see in which directory another user's process works, the user of the machine is enough: it
     /// has no other process.
-    pub fn pid(&self) -> Option<i32> {
-        let pid: i32 = fs::read_to_string(self.file(PID))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()?;
+    pub fn pid(&self) -> Option<Pid> {
+        let pid = fs::read_to_string(self.file(PID)).ok()?;
+        let pid = Pid::from_raw(pid.trim().parse().ok()?)?;
+        let process = format!("/proc/{}", pid.as_raw_nonzero());
         let ours = fs::metadata(&self.path).ok()?;
-        let is_its = match fs::metadata(format!("/proc/{pid}/cwd")) {
+        let is_its = match fs::metadata(format!("{process}/cwd")) {
             Ok(theirs) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
             Err(_) => {
                 let user = fs::metadata(self.file(RUN)).ok()?.uid();
-                user != geteuid().as_raw()
-                    && user == fs::metadata(format!("/proc/{pid}")).ok()?.uid()
+                user != geteuid().as_raw() && user == fs::metadata(&process).ok()?.uid()
             }
         };
         is_its.then_some(pid)
@@ -531,6 +515,19 @@ pub fn absolute(path: &Path) -> Result<String, VmError> {
         VmError::Hypervisor(format!("the path {path} is not valid UTF-8"))
     })?;
     Ok(text.to_owned())
+}
+
+/// Whether a QEMU lives of the machine whose directory this is.
+pub fn is_locked(machine: &Path) -> Result<bool, VmError> {
+    let path = machine.join(LOCK);
+    let asking = || doing(format!("asking for the lock {}", path.display()));
+    match File::open(&path).map(|lock| lock.try_lock_shared()) {
+        Ok(Ok(())) => Ok(false),
+        Ok(Err(TryLockError::WouldBlock)) => Ok(true),
+        Ok(Err(TryLockError::Error(error))) => Err(asking()(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(asking()(error)),
+    }
 }
 
 /// Names the present boot of the host; empty if the kernel does not say.

@@ -12,6 +12,7 @@ mod cgroup;
 mod command;
 mod confine;
 mod equipment;
+mod examine;
 mod files;
 mod forward;
 mod guard;
@@ -42,6 +43,8 @@ use self::cgroup::Groups;
 use self::confine::Confinement;
 pub use self::confine::UserIds;
 pub use self::equipment::{Equipment, RescueSystem, Uefi};
+pub(crate) use self::examine::find_program;
+pub use self::examine::{acceleration, is_alive, limits, separates_users};
 pub use self::files::POWERED_OFF;
 use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
 use self::guard::Guard;
@@ -520,64 +523,10 @@ async fn console_becomes(qmp: &mut Qmp, connected: bool) -> Result<bool, VmError
     }
 }
 
-/// How guests would be executed here; nothing is remembered, and nothing left.
-///
-/// # Errors
-/// QEMU is not installed, or there is no room for a trial.
-pub async fn acceleration(config: &QemuConfig) -> Result<Acceleration, VmError> {
-    let program = find_program(&config.program)?;
-    let scratch = tempfile::tempdir().map_err(doing("making room for the trial of KVM"))?;
-    let accelerator = Accelerator::new(program, scratch.path().into(), config.allow_kvm);
-    Ok(accelerator.get().await)
-}
-
-/// By what machines are limited here, or why they are not.
-///
-/// # Errors
-/// The reason, in words.
-pub fn limits(config: &QemuConfig) -> Result<String, String> {
-    Groups::find(config.cgroup.as_deref()).map(|groups| groups.describe())
-}
-
-/// Whether machines run as users of their own here.
-#[must_use]
-pub fn separates_users(config: &QemuConfig) -> bool {
-    Confinement::find(config.user_ids).separates_users()
-}
-
-/// Whether QEMU runs on the directory of a machine, whoever started it.
-///
-/// # Errors
-/// When it cannot be found out.
-pub fn is_alive(machine: &std::path::Path) -> Result<bool, VmError> {
-    let confinement = Confinement::find(None);
-    MachineDir::at(machine, confinement.owner(0)).is_alive()
-}
-
 /// Runs file operations where they do not hold up others.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, VmError> + Send + 'static,
 ) -> Result<T, VmError> {
     let finished = tokio::task::spawn_blocking(work).await;
     finished.map_err(|error| doing("working on files")(std::io::Error::other(error)))?
-}
-
-/// The absolute path of QEMU, since it is started in another directory.
-pub(crate) fn find_program(name: &std::path::Path) -> Result<PathBuf, VmError> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let mut places: Vec<PathBuf> = Vec::new();
-    if name.components().count() == 1 {
-        places.extend(std::env::split_paths(&paths).map(|directory| directory.join(name)));
-    } else {
-        places.extend(std::path::absolute(name));
-    }
-    places
-        .into_iter()
-        .find(|place| place.is_file())
-        .ok_or_else(|| {
-            VmError::Hypervisor(format!(
-                "`{}` was not found\ninstall it with `apt install qemu-system-x86`",
-                name.display()
-            ))
-        })
 }

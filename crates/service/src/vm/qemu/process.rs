@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
@@ -26,7 +26,7 @@ use super::files::{MachineDir, QMP_SOCKET, doing};
 use super::netdev;
 use super::parts::virtual_size;
 use super::qmp::{self, Qmp};
-use crate::vm::{Rescue, VmError, VmSpec};
+use crate::vm::{Rescue, VmError, VmSpec, host};
 
 /// From start to the first answer; 0.1 s is usual, and an overloaded host takes seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,10 +74,17 @@ pub async fn start(machine: &MachineDir, spec: &VmSpec, means: Means<'_>) -> Res
     let command = means.confinement.command(spec.id, limit, means.program);
     let mut child = spawn(command, machine, &arguments, lock)?;
     let pid = child.id();
+    // It runs nothing of its guest's until it is told to go on, so that the limits hold from the beginning.
+    let limited = async {
+        if let (Some(groups), Some(pid)) = (means.groups, pid) {
+            groups.admit(pid, spec)?;
+        }
+        first_contact(machine, spec.disk_bytes).await
+    };
     let started = timeout(START_TIMEOUT, async {
         tokio::select! {
             error = death(&mut child, machine) => Err(error),
-            result = first_contact(machine, spec, means.groups, pid) => result,
+            result = limited => result,
         }
     });
     let result = started.await.unwrap_or_else(|_| {
@@ -138,17 +145,7 @@ fn file_bytes(spec: &VmSpec) -> Result<u64, VmError> {
     Ok(disk.saturating_add(disk / 1024).saturating_add(64 << 20))
 }
 
-/// Until it is told to go on it has run nothing of its guest's, so that the limits hold from the beginning.
-async fn first_contact(
-    machine: &MachineDir,
-    spec: &VmSpec,
-    groups: Option<&Groups>,
-    pid: Option<u32>,
-) -> Result<(), VmError> {
-    if let (Some(groups), Some(pid)) = (groups, pid) {
-        groups.admit(pid, spec)?;
-    }
-    let disk_bytes = spec.disk_bytes;
+async fn first_contact(machine: &MachineDir, disk_bytes: u64) -> Result<(), VmError> {
     let stream = loop {
         match machine.connect(QMP_SOCKET).await {
             Ok(stream) => break stream,
@@ -249,28 +246,10 @@ async fn quit(machine: &MachineDir) -> Result<(), VmError> {
     timeout(QUIT_TIMEOUT, asked).await.unwrap_or_else(too_long)
 }
 
-/// The descriptor is opened before the process is identified, so the signal cannot reach another
-/// process that got the same number in between.
 fn kill(machine: &MachineDir) -> Result<(), VmError> {
-    let Some(pid) = machine.pid() else {
-        return Ok(());
-    };
-    let Some(pid) = Pid::from_raw(pid) else {
-        return Ok(());
-    };
-    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
-        return Ok(());
-    };
-    if machine.pid() != Some(pid.as_raw_nonzero().get()) {
-        return Ok(());
-    }
-    match pidfd_send_signal(&process, Signal::KILL) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(doing(format!(
-            "killing QEMU, process {}",
-            pid.as_raw_nonzero()
-        ))(error.into())),
-    }
+    host::signal(|| machine.pid(), Signal::KILL)
+        .map(drop)
+        .map_err(doing("killing QEMU"))
 }
 
 /// Whether QEMU was gone before the time was over.
