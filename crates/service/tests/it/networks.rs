@@ -126,7 +126,15 @@ fn life() {
     wait_for(|| dnsmasq(&service).is_none().then_some(()));
     assert!(!sh("nft list ruleset").contains("10.20.0."));
 
-    // The address and all else is free for the next.
+    // The address and all else is free for the next, once both machines are gone.
+    wait_for(|| {
+        let actions = body(&service.get("/v2/actions?per_page=200"));
+        let actions = actions["actions"].as_array().unwrap().clone();
+        let destroyed = actions
+            .iter()
+            .filter(|action| action["type"] == "destroy" && action["status"] == "completed");
+        (destroyed.count() == 2).then_some(())
+    });
     let third = wait_for(|| {
         let answer = service.call("POST", "/v2/droplets", &request);
         (answer.status() == 202).then(|| body(&answer)["droplet"]["id"].as_i64().unwrap())
