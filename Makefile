@@ -34,7 +34,7 @@ rescue: ## Build the system that rescues machines whose own does not start
 # features of the dependencies, and cargo would compile half of them once more.
 test: ## Everything that must pass: checks, unit tests, one real guest booted
 	@scripts/setup test
-	$(MAKE) --no-print-directory lint fixtures
+	$(MAKE) --no-print-directory --jobs=2 lint fixtures  # each of which leaves a processor idle at times
 	ABBILD_REQUIRE_FIXTURES=1 cargo nextest run --locked --workspace
 	scripts/with-postgres cargo nextest run --locked --workspace -E 'binary_id(abbild-service::it)'
 	cargo nextest run --locked --manifest-path fuzz/Cargo.toml
@@ -42,13 +42,15 @@ test: ## Everything that must pass: checks, unit tests, one real guest booted
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild tests/crash/run 5
 	ABBILD_BIN=$(CARGO_TARGET_DIR)/debug/abbild scripts/with-postgres tests/crash/run 5
 
+# Options: names of tests/e2e/test_NAME.py, all if empty.
+E2E ?=
 test-e2e: ## The whole way, on real guests: upload, verdicts, boots, crashes
 	@scripts/setup test
 	$(MAKE) --no-print-directory fixtures-all
 	@rescue/build --missing
 	ABBILD_REQUIRE_FIXTURES=all cargo nextest run --locked -p abbild-guest family
 	cargo build --release --locked -p abbild
-	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/e2e/run full
+	ABBILD_BIN=$(CARGO_TARGET_DIR)/release/abbild tests/e2e/run $(or $(E2E),full)
 
 # How often the service is killed, on either database.
 KILLS ?= 300

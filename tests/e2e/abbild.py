@@ -22,6 +22,8 @@ BINARY = Path(os.environ.get("ABBILD_BIN", ROOT / "target/release/abbild")).reso
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 FIXTURES = Path(os.environ.get("ABBILD_FIXTURES", CACHE / "abbild/fixtures"))
 
+RESCUE = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "abbild/rescue"
+
 # An emulated guest needs about a minute; a busy machine takes a multiple of that.
 BOOT_SECONDS = 420
 

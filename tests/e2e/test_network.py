@@ -1,5 +1,5 @@
 """Real guests on a bridge: they get the addresses that were allotted to them, are reached at these, and
-cannot speak for anybody else. Everything runs in a network namespace."""
+cannot speak for anybody else. Everything runs in a network namespace of its own."""
 
 import base64
 import ctypes
@@ -14,9 +14,10 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import test_cycles
-from abbild import BOOT_SECONDS, ROOT, ServiceTestCase, fixture, wait_for
+from abbild import BOOT_SECONDS, RESCUE, ROOT, ServiceTestCase, fixture, wait_for
 
 CLONE_NEWNET = 0x40000000
+CLONE_NEWNS = 0x00020000
 ETH_P_ALL = 3
 FORGER = ROOT / "crates/service/tests/it/guest.py"
 NETWORK = """
@@ -37,17 +38,28 @@ def ip(line):
 
 
 def enter_namespace():
-    """Moves this thread, and what it starts, to a network of its own; returns the way back."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    if libc.unshare(CLONE_NEWNET) != 0:
-        os.close(before)
+    """Moves this thread, and what it starts, to a network and mounts of its own; returns the way back."""
+    here, libc = os.getcwd(), ctypes.CDLL(None, use_errno=True)
+    kinds = {"net": CLONE_NEWNET, "mnt": CLONE_NEWNS}
+    before = {kind: os.open(f"/proc/thread-self/ns/{name}", os.O_RDONLY) for name, kind in kinds.items()}
+    if libc.unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
+        for namespace in before.values():
+            os.close(namespace)
         raise unittest.SkipTest("this user may not make a network namespace")
+    # The device of ports as udev makes it, which not every machine has.
+    for line in (
+        "mount --make-rprivate /",
+        "mount -t tmpfs tun /dev/net",
+        "mknod -m 0666 /dev/net/tun c 10 200",
+    ):
+        subprocess.run(line.split(), check=True)
 
     def leave():
-        if libc.setns(before, CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "the way back from the network namespace is lost")
-        os.close(before)
+        for kind, namespace in before.items():
+            if libc.setns(namespace, kind) != 0:
+                raise OSError(ctypes.get_errno(), "the way back from the namespaces is lost")
+            os.close(namespace)
+        os.chdir(here)  # The way back leads to the root directory.
 
     return leave
 
@@ -85,7 +97,7 @@ class OnBridge:
 
 
 class Network(OnBridge, ServiceTestCase):
-    vm = NETWORK
+    vm = f'rescue = "{RESCUE}"\n{NETWORK}'
 
     @classmethod
     def setUpClass(cls):
@@ -103,11 +115,11 @@ class Network(OnBridge, ServiceTestCase):
         networks = self.customer.json("vm", "show", name)["networks"]
         return networks["v4"][0]["ip_address"], networks["v6"][0]["ip_address"]
 
-    def over_ipv6(self, address, command):
+    def over_ipv6(self, address, command, user="debian"):
         """As `vm ssh` does, by the other address."""
         return subprocess.run(
             [
-                "ssh", "-i", self.customer.key, "-l", "debian", "-o", "BatchMode=yes",
+                "ssh", "-i", self.customer.key, "-l", user, "-o", "BatchMode=yes",
                 "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
                 "-o", "ConnectTimeout=60", address, command,
             ],
@@ -183,7 +195,26 @@ class Network(OnBridge, ServiceTestCase):
         self.customer.ssh("two", "sudo ping -c 1 -W 20 10.20.0.5")
         self.assertEqual(self.customer.ssh("one", "hostname"), "one")
 
-    def test_4_nothing_is_left(self):
+    def test_4_rescued(self):
+        customer = self.customer
+        networks = customer.json("vm", "show", "two")["networks"]
+        ipv4, ipv6 = (networks[v][0]["ip_address"] for v in ("v4", "v6"))
+        customer.run("vm", "rescue", "two")
+        # Nobody but the config drive tells the rescue system its addresses.
+        self.assertIn("busybox", customer.ssh("two", "readlink /sbin/init"))
+        self.assertEqual(set(self.busybox_addresses("two")), {ipv4, ipv6})
+        self.assertEqual(self.over_ipv6(ipv6, "hostname", "root"), "two-rescue")
+        customer.ssh("two", "ip route | grep 'default via 10.20.0.1 '")
+        customer.ssh("two", "ip -6 route | grep 'default via fd00:20::1 '")
+        customer.ssh("two", "grep 10.20.0.1 /etc/resolv.conf")
+        customer.run("vm", "unrescue", "two")
+        self.assert_reached("two", ipv4, ipv6)
+
+    def busybox_addresses(self, name):
+        said = self.customer.ssh(name, "ip address show scope global")
+        return [words.split()[1].split("/")[0] for words in said.splitlines() if "inet" in words]
+
+    def test_5_nothing_is_left(self):
         for name in ("one", "two"):
             self.customer.run("vm", "delete", name)
         self.assert_unconnected()

@@ -1,12 +1,9 @@
 """What a customer does when nothing answers any more: rescue the machine, repair it, and log in."""
 
-import os
 import unittest
-from pathlib import Path
 
-from abbild import BOOT_SECONDS, CommandFailed, ServiceTestCase, fixture, wait_for
+from abbild import BOOT_SECONDS, RESCUE, CommandFailed, ServiceTestCase, fixture, wait_for
 
-RESCUE = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "abbild/rescue"
 INSTALL = (
     "rescue-chroot sh -c 'apt-get -q update && "
     "DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install openssh-server'"

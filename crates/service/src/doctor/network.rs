@@ -7,12 +7,12 @@ use abbild_api::Protocol;
 use super::{Finding, Outcome};
 use crate::config::VmConfig;
 use crate::vm::bridge::{self, Subnet};
-use crate::vm::network;
+use crate::vm::{network, qemu};
 
 /// Looks at what the mode needs.
 pub async fn examine(config: &VmConfig) -> Vec<Finding> {
     match config.network.subnet() {
-        Some(subnet) => on_bridge(&subnet).await,
+        Some(subnet) => on_bridge(&subnet, qemu::user(&config.qemu_config())).await,
         None => vec![
             ssh_port(config.first_address),
             ipv6(network::host_has_ipv6()),
@@ -20,8 +20,8 @@ pub async fn examine(config: &VmConfig) -> Vec<Finding> {
     }
 }
 
-async fn on_bridge(subnet: &Subnet) -> Vec<Finding> {
-    let wrong = bridge::examine(subnet).await;
+async fn on_bridge(subnet: &Subnet, user: u32) -> Vec<Finding> {
+    let wrong = bridge::examine(subnet, user).await;
     if wrong.is_empty() {
         let (bridge, ipv4) = (&subnet.bridge, subnet.ipv4);
         let ipv6 = subnet.ipv6.map(|(network, _)| format!(" and {network}"));

@@ -242,15 +242,27 @@ fn what_is_missing_is_named() {
     in_namespace("bridge::what_is_missing_is_named", || {
         block_on(async {
             let host = Host::new();
-            assert_eq!(examine(&host.subnet).await, []);
+            assert_eq!(examine(&host.subnet, 4711).await, []);
             let said = async |subnet: &Subnet| {
-                let wrong = examine(subnet).await;
+                let wrong = examine(subnet, 4711).await;
                 wrong
                     .into_iter()
                     .map(|(what, _)| what)
                     .collect::<Vec<_>>()
                     .join("\n")
             };
+            sh("chmod 0660 /dev/net/tun");
+            assert_eq!(examine(&host.subnet, 0).await, []);
+            let expected = "may not open /dev/net/tun";
+            assert!(said(&host.subnet).await.contains(expected));
+            let error = host.bridge().attach(machine(1), &host.place(5), 4711).await;
+            let error = error.unwrap_err().to_string();
+            assert!(
+                error.contains(expected) && error.contains("chmod"),
+                "{error}"
+            );
+            assert_eq!(ports(), [""; 0], "nothing is half made");
+            sh("chmod 0666 /dev/net/tun");
             sh("ip link set br0 down");
             sh("ip address flush dev br0");
             let wrong = said(&host.subnet).await;

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 /// Set in the namespace.
 const INSIDE: &str = "ABBILD_TEST_NAMESPACE";
 
-/// Runs `test`, the body of the test called `name`, in a network namespace: in another process, for
+/// Runs `test`, the body of the test called `name`, in network and mount namespaces: in another process, for
 /// which this one waits.
 pub fn in_namespace(name: &str, test: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
@@ -18,13 +18,15 @@ pub fn in_namespace(name: &str, test: impl FnOnce()) {
             return;
         }
     }
-    let possible = Command::new("unshare").args(["--net", "true"]).output();
+    let possible = Command::new("unshare")
+        .args(["--net", "--mount", "true"])
+        .output();
     if !possible.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: this user may not make a network namespace");
         return;
     }
     let done = Command::new("unshare")
-        .arg("--net")
+        .args(["--net", "--mount"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture", name])
         .env(INSIDE, "1")
@@ -52,9 +54,11 @@ pub fn sh(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A bridge on which the host has addresses.
+/// A bridge on which the host has addresses, and the device of its ports as udev makes it.
 pub fn make_bridge() {
     for line in [
+        "mount -t tmpfs tun /dev/net",
+        "mknod -m 0666 /dev/net/tun c 10 200",
         "ip link set lo up",
         "ip link add br0 type bridge",
         "ip address add 10.20.0.1/24 dev br0",

@@ -432,6 +432,7 @@ pub fn body(answer: &Answer) -> Value {
 }
 
 /// Waits until `condition` has a value.
+#[track_caller]
 pub fn wait_for<T>(condition: impl Fn() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {

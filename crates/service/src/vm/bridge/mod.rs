@@ -119,6 +119,9 @@ impl Bridge {
         user: u32,
     ) -> Result<(), VmError> {
         let subnet = self.subnet()?;
+        if let Some((what, remedy)) = port::refusal(user) {
+            return Err(VmError::Network(format!("{what}\n{remedy}")));
+        }
         let links = port::links().await?;
         let bridge = find_bridge(&links, &subnet.bridge)?;
         let (name, alias) = (network.mac.port(), self.alias(owner, user));
@@ -265,8 +268,8 @@ fn find_bridge<'a>(links: &'a [Link], name: &str) -> Result<&'a Link, VmError> {
 }
 
 /// What is wrong with the bridge of `subnet`, as `(what, remedy)`; empty if machines can be connected to
-/// it. Nothing is changed.
-pub async fn examine(subnet: &Subnet) -> Vec<(String, String)> {
+/// it, and their QEMUs run as the user with the id `user`. Nothing is changed.
+pub async fn examine(subnet: &Subnet, user: u32) -> Vec<(String, String)> {
     let mut wrong = Vec::new();
     for name in ["ip", "nft", "dnsmasq"] {
         if (name != "dnsmasq" || subnet.dhcp == Dhcp::Managed) && program::find(name).is_err() {
@@ -276,12 +279,7 @@ pub async fn examine(subnet: &Subnet) -> Vec<(String, String)> {
             ));
         }
     }
-    if !Path::new("/dev/net/tun").exists() {
-        wrong.push((
-            "/dev/net/tun does not exist".to_owned(),
-            "modprobe tun".to_owned(),
-        ));
-    }
+    wrong.extend(port::refusal(user));
     if !may_administer() {
         wrong.push((
             "this user may not change the host's network".to_owned(),

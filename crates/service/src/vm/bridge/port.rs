@@ -5,13 +5,46 @@
 //! have machines on one host. Its alias says whose it is; only interfaces that say they are ours are
 //! ever touched.
 
+use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use rustix::fs::{Access, access};
+use rustix::process::geteuid;
 use serde::Deserialize;
 
 use super::program::run;
 use crate::vm::VmError;
 use crate::vm::network::BridgeNetwork;
+
+/// Where ports are opened (the kernel's *Universal TUN/TAP device driver*).
+const DEVICE: &str = "/dev/net/tun";
+
+/// What keeps the user with the id `user` from opening the port that was made for it, and what helps;
+/// `None` if nothing does.
+pub fn refusal(user: u32) -> Option<(String, String)> {
+    let Ok(device) = fs::metadata(DEVICE) else {
+        return Some((
+            format!("{DEVICE} does not exist"),
+            "modprobe tun".to_owned(),
+        ));
+    };
+    let may_open = match user == geteuid().as_raw() {
+        true => access(DEVICE, Access::READ_OK | Access::WRITE_OK).is_ok(),
+        // Only the group of KVM is among the groups of such a user.
+        false => user == 0 || device.permissions().mode() & 0o006 == 0o006 || device.uid() == user,
+    };
+    (!may_open).then(|| {
+        (
+            format!("the users of QEMU may not open {DEVICE}"),
+            // So the kernel's documentation says.
+            format!(
+                "chmod 0666 {DEVICE}, as udev does: without CAP_NET_ADMIN nobody can open more there than \
+                 what was made for them"
+            ),
+        )
+    })
+}
 
 /// A network interface, as `ip -json -details link` has it.
 #[derive(Debug, Clone, Deserialize)]

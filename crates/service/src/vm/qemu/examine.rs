@@ -34,6 +34,12 @@ pub fn separates_users(config: &QemuConfig) -> bool {
     Confinement::find(config.user_ids).separates_users()
 }
 
+/// The id of a user as whom QEMU runs here.
+#[must_use]
+pub fn user(config: &QemuConfig) -> u32 {
+    Confinement::find(config.user_ids).owner(0).user
+}
+
 /// Whether QEMU runs on the directory of a machine, whoever started it.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ use self::confine::Confinement;
 pub use self::confine::UserIds;
 pub use self::equipment::{Equipment, RescueSystem, Uefi};
 pub(crate) use self::examine::find_program;
-pub use self::examine::{acceleration, is_alive, limits, separates_users};
+pub use self::examine::{acceleration, is_alive, limits, separates_users, user};
 pub use self::files::POWERED_OFF;
 use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
 use self::guard::Guard;
