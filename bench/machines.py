@@ -84,7 +84,9 @@ def remember(process, kept):
     line = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")[:-1]
     # Only the service has to tell a machine to begin.
     kept.line = [argument for argument in line if argument != "-S"]
-    kept.directory.mkdir(exist_ok=True)
+    shutil.rmtree(kept.directory, ignore_errors=True)
+    (kept.directory / "run").mkdir(parents=True)
+    os.link(home / "base.qcow2", kept.directory / "base.qcow2")
     shutil.copy(home / "config.iso", kept.directory)
     about = ["qemu-img", "info", "-U", "--output=json", home / "disk.qcow2"]
     done = subprocess.run(about, check=True, capture_output=True)
@@ -98,7 +100,9 @@ def by_hand(kept):
     disk.unlink(missing_ok=True)
     make = ["qemu-img", "create", "-q", "-f", "qcow2", disk, kept.size]
     subprocess.run(make, check=True)
-    process = subprocess.Popen(kept.line, cwd=kept.directory)
+    # As the service starts it: what it says is not for the table.
+    log = (kept.directory / "qemu.log").open("w")
+    process = subprocess.Popen(kept.line, cwd=kept.directory, stderr=log)
     try:
         return until_ssh(kept.address, begun)
     finally:

@@ -36,7 +36,7 @@ def fixture(name):
     """The path of a guest image, which must exist."""
     path = FIXTURES / name
     if not path.exists():
-        raise AssertionError(f"{path} is missing; `make fixtures` builds it")
+        raise AssertionError(f"{path} is missing; `make fixtures` or `make fixtures-all` builds it")
     return path
 
 

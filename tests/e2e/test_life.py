@@ -6,10 +6,32 @@ import unittest
 from abbild import ServiceTestCase, fixture
 
 
+INSTALL_AGENT = (
+    "sudo apt-get -q update && sudo DEBIAN_FRONTEND=noninteractive apt-get -qy "
+    "--no-install-recommends install qemu-guest-agent && sudo systemctl start qemu-guest-agent"
+)
+
+
 class Life(ServiceTestCase):
 
     def boot(self, vm):
         return self.customer.ssh(vm, "cat /proc/sys/kernel/random/boot_id")
+
+    def assert_password_reset(self, vm):
+        """The guest sets the password that was told, and root logs in with it on the console."""
+        customer = self.customer
+        customer.ssh(vm, INSTALL_AGENT)
+        password = customer.run("vm", "password-reset", vm).strip()
+        # `login` forgets what is typed before it asks for it.
+        for typed, expected in (
+            ("\n", "login:"),
+            ("root\n", "Password:"),
+            (f"{password}\n", "root@"),
+            ("echo uid=$(id -u)=\n", "uid=0="),
+        ):
+            said = customer.run("vm", "console", vm, "--linger", 10, stdin=typed)
+            self.assertIn(expected, said)
+        customer.run("vm", "console", vm, stdin="exit\n")
 
     def test_a_machine_is_rebooted_resized_copied_and_rebuilt(self):
         customer = self.customer
@@ -30,6 +52,8 @@ class Life(ServiceTestCase):
         address = customer.json("vm", "show", "life")["networks"]["v4"][0]["ip_address"]
         with socket.create_connection((address, 2022), timeout=60) as connection:
             self.assertEqual(connection.recv(4), b"SSH-")
+
+        self.assert_password_reset("life")
 
         # The guest shuts down when it is asked, and its disk is as it left it.
         customer.run("vm", "reboot", "life")

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import unittest
 
-from abbild import ALL_WELCOME, ServiceTestCase, fixture, qemu_processes, raw_disk, wait_for
+from abbild import ALL_WELCOME, BOOT_SECONDS, ServiceTestCase, fixture, qemu_processes, raw_disk, wait_for
 
 # As the host is called by a guest in QEMU's own network.
 HOST = "10.0.2.2"
@@ -125,6 +125,21 @@ class WholeBoots(ProbeTestCase):
         self.assertNotIn("the-host-was-reached", log)
         self.assertEqual(listener.guests, 0)
         self.assertEqual(self.image("sound")["abbild"]["verdict"], "accepted")
+
+        # A machine of the same image does reach the host, so the probe was kept from it.
+        customer = self.customer
+        customer.run(
+            "vm", "create", "--image", "sound", "--region", "hal1", "--size", "s-1vcpu-1gb",
+            "--key", f"{customer.key}.pub", "--name", "control",
+        )  # fmt: skip
+        self.addCleanup(customer.run, "vm", "delete", "control")
+
+        def has_tried():
+            return "-was-reached" in customer.run("vm", "console", "control", "--log")
+
+        wait_for("the machine's attempt", has_tried, BOOT_SECONDS, interval=1)
+        self.assertIn("the-host-was-reached", customer.run("vm", "console", "control", "--log"))
+        self.assertEqual(listener.guests, 1)
 
     def test_an_image_without_an_ssh_server_is_proven_but_for_that(self):
         self.upload(fixture("debian-12-sshd-removed.qcow2"), "without-sshd")

@@ -61,6 +61,10 @@ pub struct ActionExtra {
     /// While it runs.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub progress: Option<Progress>,
+    /// In the answer to `password_reset`, and nowhere else: the password that root has in the guest when
+    /// the action is completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
 /// `{"action": …}`

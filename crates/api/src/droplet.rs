@@ -275,6 +275,10 @@ pub struct CreateDroplet {
     /// cloud-init user data, at most 64 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_data: Option<String>,
+    /// *Ours.* The same for what is no text, such as compressed user data: in Base64, and then without
+    /// `user_data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data_base64: Option<String>,
     /// Tags.
     #[serde(default, deserialize_with = "null_as_default")]
     #[cfg_attr(feature = "openapi", schema(nullable))]

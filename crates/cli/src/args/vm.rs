@@ -13,7 +13,7 @@ pub enum VmCommand {
     /// Create a machine from an image
     Create(VmCreateArgs),
     /// List machines
-    List,
+    List(VmListArgs),
     /// Show one machine
     Show(VmRef),
     /// Log in by SSH, once the machine answers
@@ -44,6 +44,8 @@ pub enum VmCommand {
     Rescue(VmRescueArgs),
     /// End a rescue, and start the machine from its own disk
     Unrescue(VmActArgs),
+    /// Give root another password, if the guest runs QEMU's guest agent
+    PasswordReset(VmRef),
     /// Delete a machine and its disk
     Delete(VmRef),
 }
@@ -52,6 +54,13 @@ pub enum VmCommand {
 pub struct VmRef {
     /// Id or name
     pub vm: String,
+}
+
+#[derive(Debug, Args)]
+pub struct VmListArgs {
+    /// Only those with this tag
+    #[arg(long)]
+    pub tag: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -73,10 +82,13 @@ pub struct VmCreateArgs {
         required_unless_present = "user_data"
     )]
     pub keys: Vec<String>,
-    /// Host name [default: made from the image's name]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// File with cloud-init user data, at most 64 KiB
+    /// Host name; several make as many machines [default: made from the image's name]
+    #[arg(long = "name", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Tag; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// File with user data for cloud-init or Ignition, at most 64 KiB
     #[arg(long, value_name = "FILE")]
     pub user_data: Option<PathBuf>,
     /// Return at once instead of waiting until it runs

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use abbild_api::{ActionStatus, DropletAction};
+use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{
@@ -52,10 +53,15 @@ impl ActionRow {
         from_word(&self.status)
     }
 
-    /// What it was asked for with, of an action that a droplet was asked for.
+    /// What it was asked for with.
+    pub fn parameters<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.parameters.as_deref().map(from_json).transpose()
+    }
+
+    /// The same of an action that a droplet was asked for.
     pub fn of_droplet(&self) -> Result<DropletAction> {
-        match &self.parameters {
-            Some(parameters) => from_json(parameters),
+        match self.parameters()? {
+            Some(wanted) => Ok(wanted),
             // Of a release that knew no parameters.
             None => from_json(&to_json(&HashMap::from([("type", &self.kind)]))),
         }

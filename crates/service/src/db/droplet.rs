@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use abbild_api::{DropletStatus, Forward, Hardware};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -25,7 +27,8 @@ pub struct DropletRow {
     pub address: String,
     pub ssh_port: i64,
     pub ssh_keys: String,
-    pub user_data: Option<String>,
+    user_data: Option<String>,
+    user_data_base64: Option<String>,
     pub created_at: i64,
     status: String,
     hardware: Option<String>,
@@ -47,6 +50,19 @@ impl DropletRow {
     /// What the machine is made of, once it has a disk.
     pub fn hardware(&self) -> Result<Option<Hardware>> {
         self.hardware.as_deref().map(from_json).transpose()
+    }
+
+    /// What the customer gave for cloud-init, unchanged.
+    pub fn user_data(&self) -> Result<Option<Vec<u8>>> {
+        Ok(match (&self.user_data, &self.user_data_base64) {
+            (Some(text), _) => Some(text.clone().into_bytes()),
+            (None, Some(coded)) => Some(
+                BASE64
+                    .decode(coded)
+                    .map_err(|e| sqlx::Error::Decode(e.into()))?,
+            ),
+            (None, None) => None,
+        })
     }
 
     /// Ports of its address that lead into the guest.
@@ -99,7 +115,7 @@ pub struct NewDroplet<'a> {
     pub ssh_port: u16,
     pub mac: Option<&'a str>,
     pub ssh_keys: &'a str,
-    pub user_data: Option<&'a str>,
+    pub user_data: Option<&'a [u8]>,
     pub features: &'a str,
 }
 
@@ -263,10 +279,19 @@ pub async fn has_mac(tx: &mut Tx, mac: &str) -> Result<bool> {
 
 /// A new machine.
 pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
+    let text = new.user_data.map(|data| match str::from_utf8(data) {
+        Ok(text) if !text.contains('\0') => Ok(text),
+        _ => Err(BASE64.encode(data)),
+    });
+    let (text, coded) = match text {
+        Some(Ok(text)) => (Some(text), None),
+        Some(Err(coded)) => (None, Some(coded)),
+        None => (None, None),
+    };
     sqlx::query_as(
         "INSERT INTO droplets (account_id, name, region, size, image_id, digest, address, \
-         ssh_port, ssh_keys, user_data, features, tags, created_at, status, mac) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '[]', $12, $13, $14) RETURNING *",
+         ssh_port, ssh_keys, user_data, features, tags, created_at, status, mac, user_data_base64) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '[]', $12, $13, $14, $15) RETURNING *",
     )
     .bind(new.account)
     .bind(new.name)
@@ -277,11 +302,12 @@ pub async fn insert(tx: &mut Tx, new: &NewDroplet<'_>) -> Result<DropletRow> {
     .bind(new.address)
     .bind(i64::from(new.ssh_port))
     .bind(new.ssh_keys)
-    .bind(new.user_data)
+    .bind(text)
     .bind(new.features)
     .bind(now())
     .bind(word(DropletStatus::New))
     .bind(new.mac)
+    .bind(coded)
     .fetch_one(&mut **tx)
     .await
 }

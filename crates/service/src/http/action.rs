@@ -39,6 +39,7 @@ pub fn to_api(service: &Service, row: ActionRow) -> ApiResult<Action> {
         extra: Some(ActionExtra {
             reason: row.reason,
             progress,
+            password: None,
         }),
     })
 }

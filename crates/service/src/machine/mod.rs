@@ -1,8 +1,10 @@
 //! Machines: between the rows that customers see and the hypervisor that runs them. [`create`],
 //! [`act`] and [`destroy`] are the jobs, [`watch`] sees what nobody asked for.
 
+mod complaints;
 mod forward;
 mod network;
+pub mod password;
 pub mod power;
 mod rebuild;
 mod rescue;
@@ -27,14 +29,13 @@ pub use network::{Allotment, allot, keep_connected, to_api as networks};
 pub use snapshot::open as open_disk;
 pub use watch::{keep_room, watch};
 
-/// A new action of a droplet, which a worker may begin at once.
+/// A new action of a droplet, which a worker may begin at once; `parameters` is JSON.
 pub async fn insert_action(
     tx: &mut Tx,
     row: &DropletRow,
     kind: &str,
-    parameters: Option<&DropletAction>,
+    parameters: Option<String>,
 ) -> db::Result<ActionRow> {
-    let parameters = parameters.map(db::to_json);
     let new = NewAction {
         account: row.account_id,
         kind,
@@ -104,7 +105,7 @@ async fn spec(
         image: region.store.file(&row.digest).await?,
         network: network::of(&service.config.vm, row)?,
         ssh_keys: from_json(&row.ssh_keys)?,
-        user_data: row.user_data.clone().map(String::into_bytes),
+        user_data: row.user_data()?,
         vendor: service.config.vm.vendor(),
         hardware: hardware(service, image.id).await?,
         rescue,
@@ -144,10 +145,9 @@ pub async fn act(
         DropletAction::Unforward { port, protocol } => {
             forward::remove(service, action, &row, port, protocol).await
         }
-        // These are done when they are asked for, or refused.
-        DropletAction::PasswordReset
-        | DropletAction::Resize { .. }
-        | DropletAction::Rename { .. } => {
+        DropletAction::PasswordReset => password::reset(service, action, &row).await,
+        // These are done when they are asked for.
+        DropletAction::Resize { .. } | DropletAction::Rename { .. } => {
             bail!("`{}` is nothing that takes time", action.kind)
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use abbild_api::{NetworkV4, NetworkV6, Networks};
 use anyhow::Context;
 
+use super::complaints::Complaints;
 use crate::Service;
 use crate::config::VmConfig;
 use crate::db::droplet::{self, DropletRow};
@@ -129,11 +130,12 @@ pub fn to_api(config: &VmConfig, row: &DropletRow) -> anyhow::Result<Networks> {
 
 /// Looks again and again whether machines on a bridge are still connected.
 pub async fn keep_connected(service: Arc<Service>) {
+    let mut complaints = Complaints::default();
     loop {
         for region in &service.regions {
-            if let Err(error) = region.hypervisor.uphold_network().await {
-                tracing::error!(%error, region = region.slug, "looking after the machines' network failed");
-            }
+            let outcome = region.hypervisor.uphold_network().await;
+            let slug = Some(region.slug.as_str());
+            complaints.hear("looking after the machines' network", slug, outcome);
         }
         if service.config.vm.network.subnet().is_none() {
             return;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use abbild_api::{DropletAction, DropletStatus};
 
+use super::complaints::Complaints;
 use super::insert_action;
 use crate::Service;
 use crate::db;
@@ -14,23 +15,24 @@ use crate::vm::{Hypervisor, VmStatus};
 
 /// Notices machines that ended by themselves: the guest powered off, or the hypervisor died.
 pub async fn watch(service: Arc<Service>) {
+    let mut complaints = Complaints::default();
     loop {
-        if let Err(error) = look(&service).await {
-            tracing::error!(%error, "looking after the machines failed");
-        }
+        let outcome = look(&service).await;
+        complaints.hear("looking after the machines", None, outcome);
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }
 
 /// Keeps machines from filling the disks of their regions.
 pub async fn keep_room(service: Arc<Service>) {
+    let mut complaints = Complaints::default();
     loop {
         for region in &service.regions {
-            for driver in [&region.hypervisor, &region.probes] {
-                if let Err(error) = driver.keep_room().await {
-                    tracing::error!(region = region.slug, %error, "looking after the room failed");
-                }
-            }
+            let slug = Some(region.slug.as_str());
+            let outcome = region.hypervisor.keep_room().await;
+            complaints.hear("looking after the room of machines", slug, outcome);
+            let outcome = region.probes.keep_room().await;
+            complaints.hear("looking after the room of probes", slug, outcome);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -51,7 +53,8 @@ async fn start_again(service: &Service, row: &DropletRow) -> anyhow::Result<()> 
             droplet.id = row.id,
             "the host was started again, and so is a machine"
         );
-        insert_action(&mut tx, row, "power_on", Some(&DropletAction::PowerOn)).await?;
+        let wanted = db::to_json(&DropletAction::PowerOn);
+        insert_action(&mut tx, row, "power_on", Some(wanted)).await?;
     }
     tx.commit().await?;
     service.announce("droplet");

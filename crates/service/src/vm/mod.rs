@@ -165,6 +165,20 @@ pub enum VmError {
         /// Bytes.
         reserve: u64,
     },
+    /// Nothing in the guest does what only it can do.
+    #[error(
+        "no guest agent answers in machine {0}\ninstall `qemu-guest-agent` in it, or do it yourself on its \
+         recovery console, `abbild vm console {0}`"
+    )]
+    NoAgent(VmId),
+    /// The guest agent will not.
+    #[error("the guest agent in machine {id} refused: {words}")]
+    AgentRefused {
+        /// The machine.
+        id: VmId,
+        /// The agent's words.
+        words: String,
+    },
     /// A serial console has one reader at a time.
     #[error("the console of machine {0} is in use\nclose the other session first")]
     ConsoleBusy(VmId),
@@ -234,6 +248,18 @@ pub trait Hypervisor: Send + Sync {
         &self,
         id: VmId,
         keys: &[String],
+    ) -> impl Future<Output = Result<(), VmError>> + Send;
+
+    /// Has the guest agent set a user's password, given as its hash in the form of crypt(5). A machine
+    /// that is off is [`VmError::NotRunning`].
+    ///
+    /// # Errors
+    /// [`VmError::NoAgent`], [`VmError::AgentRefused`]
+    fn set_password(
+        &self,
+        id: VmId,
+        user: &str,
+        hash: &str,
     ) -> impl Future<Output = Result<(), VmError>> + Send;
 
     /// The last `max_bytes` of what the serial console printed so far.

@@ -157,6 +157,11 @@ fn droplets_are_refused_with_the_reason() {
         (json!({"image": "1"}), "no image `1`"),
         (json!({"ssh_keys": [7]}), "no SSH key `7`"),
         (json!({"user_data": "x".repeat((64 << 10) + 1)}), "64 KiB"),
+        (json!({"user_data_base64": "no base64"}), "not Base64"),
+        (
+            json!({"user_data": "a", "user_data_base64": "YQ=="}),
+            "either",
+        ),
         (json!({"volumes": [{"id": "x"}]}), "volumes"),
         (json!({"vpc_uuid": "x"}), "VPC"),
     ];

@@ -254,12 +254,28 @@ fn a_machine_gets_a_new_disk_from_another_image() {
 }
 
 #[test]
-fn no_password_is_set_and_the_way_in_is_named() {
+fn a_guest_without_an_agent_gets_no_password_and_the_way_in_is_named() {
     let (service, image) = service();
     let id = machine(&service, &image, "web");
+    let answer = post(&service, id, &json!({"type": "password_reset"}));
+    assert_eq!(answer.status(), 201, "{}", answer.body());
+    let begun = body(&answer)["action"].clone();
+    assert_eq!(begun["abbild"]["password"].as_str().unwrap().len(), 16);
+    let path = format!("/v2/droplets/{id}/actions/{}", begun["id"]);
+    let action = wait_for(|| {
+        let action = service.json(&path)["action"].clone();
+        (action["status"] == "errored").then_some(action)
+    });
+    assert_eq!(action["abbild"]["password"], json!(null));
+    let reason = action["abbild"]["reason"].as_str().unwrap();
+    for expected in ["no guest agent", "qemu-guest-agent", "abbild vm console"] {
+        assert!(reason.contains(expected), "{expected} in {reason}");
+    }
+    let vm = until(&service, id, "active");
+    assert_eq!(vm["abbild"]["reason"], json!(null));
+    done(&service, id, &json!({"type": "power_off"}));
     let message = refused(&post(&service, id, &json!({"type": "password_reset"})));
-    let console = format!("/v2/droplets/{id}/console");
-    assert!(message.contains(&console), "{message}");
+    assert!(message.contains("power_on"), "{message}");
 }
 
 #[test]

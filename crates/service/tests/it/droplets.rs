@@ -1,6 +1,8 @@
 //! A machine's life as the API shows it. The image has no operating system: the BIOS says so on
 //! the console, which is enough to know that the machine runs.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::service::{Service, body, raw_disk, wait_for};
@@ -32,6 +34,45 @@ fn process(service: &Service, id: i64) -> Option<i32> {
         .data()
         .join(format!("regions/hal1/vms/{id}/qemu.pid"));
     std::fs::read_to_string(pid).ok()?.trim().parse().ok()
+}
+
+#[test]
+fn user_data_reaches_the_config_drive_whatever_it_is() {
+    let service = Service::start();
+    let image = service.import("one", "hal1", &raw_disk(4, b"x"));
+    let whole = |seed: u8| (0..64 << 10).map(move |i: u32| (i / 7) as u8 ^ seed);
+    let binary: Vec<u8> = [0x1f, 0x8b, 0, 0xff]
+        .into_iter()
+        .chain(whole(3))
+        .take(64 << 10)
+        .collect();
+    let text = "#!/bin/sh\n# \u{1F600} \0 in it\n";
+    for (field, sent, expected) in [
+        (
+            "user_data_base64",
+            BASE64.encode(&binary),
+            binary.as_slice(),
+        ),
+        ("user_data", text.to_owned(), text.as_bytes()),
+    ] {
+        let request = json!({
+            "name": "web", "size": "s-1vcpu-512mb-10gb", "image": image["id"], "region": "hal1",
+            field: sent,
+        });
+        let answer = service.call("POST", "/v2/droplets", &request);
+        assert_eq!(answer.status(), 202, "{}", answer.body());
+        let id = body(&answer)["droplet"]["id"].as_i64().unwrap();
+        until(&service, id, "active");
+        let drive = format!("regions/hal1/vms/{id}/config.iso");
+        let drive = std::fs::read(service.data().join(drive)).unwrap();
+        assert!(
+            drive
+                .chunks(2048)
+                .enumerate()
+                .any(|(sector, _)| drive[sector * 2048..].starts_with(expected)),
+            "{field}"
+        );
+    }
 }
 
 #[test]

@@ -52,6 +52,27 @@ pub fn resize(session: &Session, args: &VmResizeArgs) -> anyhow::Result<ExitCode
     )
 }
 
+/// Gives root another password, and prints it.
+///
+/// # Errors
+/// As [`run`].
+pub fn reset_password(session: &Session, args: &VmRef) -> anyhow::Result<ExitCode> {
+    let client = session.client()?;
+    let vm = names::vm(&client, &args.vm)?;
+    let action = DropletAction::PasswordReset;
+    let begun = begin(&client, &vm, &action)?;
+    let password = begun.extra.as_ref().and_then(|e| e.password.clone());
+    let password = password.ok_or_else(|| Failure::new("the service did not say the password"))?;
+    wait_for(&client, &vm, &action, begun)?;
+    let told = serde_json::json!({ "user": "root", "password": password });
+    session.show(&told, |out| writeln!(out, "{}", clean(&password)))?;
+    eprintln!(
+        "\nhint: it is root's, for `abbild vm console {}`, and is not told again",
+        clean(&vm.name)
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
 fn to(
     session: &Session,
     vm: &VmRef,
@@ -206,6 +227,7 @@ fn words(action: &DropletAction) -> (&'static str, &'static str) {
         DropletAction::Rescue { .. } => ("starting the rescue", "the machine is not rescued"),
         DropletAction::Forward { .. } => ("opening the port", "the port was not opened"),
         DropletAction::Unforward { .. } => ("closing the port", "the port was not closed"),
+        DropletAction::PasswordReset => ("asking the guest", "the password was not changed"),
         DropletAction::Unrescue => ("ending the rescue", "the rescue has not ended"),
         _ => ("changing", "the machine was not changed"),
     }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use abbild_api::{Action, ActionOne, CreateDroplet, CreateDropletAnswer, Droplet, IdOrName, Key};
+use abbild_api::{ActionOne, CreateDroplet, CreateDropletAnswer, Droplet, Id, IdOrName, Key};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::args::VmCreateArgs;
 use crate::client::Client;
@@ -15,7 +17,7 @@ use crate::print::clean;
 use crate::public_key;
 use crate::session::Session;
 
-use super::{act, show};
+use super::{act, list, show};
 
 /// Most user data that the API takes.
 const MAX_USER_DATA: usize = 64 * 1024;
@@ -26,18 +28,29 @@ const MAX_USER_DATA: usize = 64 * 1024;
 /// If something it needs does not exist, the service refuses, or the machine does not start.
 pub fn run(session: &Session, args: &VmCreateArgs) -> anyhow::Result<ExitCode> {
     let user_data = args.user_data.as_deref().map(read_user_data).transpose()?;
+    // What is no text travels in Base64.
+    let (user_data, user_data_base64) = match user_data.map(String::from_utf8) {
+        Some(Ok(text)) => (Some(text), None),
+        Some(Err(error)) => (None, Some(BASE64.encode(error.as_bytes()))),
+        None => (None, None),
+    };
     let client = session.client()?;
     let image = names::image(&client, &args.image)?;
-    let name = args.name.clone().unwrap_or_else(|| host_name(&image.name));
+    let (name, names) = match args.names.as_slice() {
+        [] => (Some(host_name(&image.name)), Vec::new()),
+        [name] => (Some(name.clone()), Vec::new()),
+        names => (None, names.to_vec()),
+    };
     let request = CreateDroplet {
-        name: Some(name.clone()),
-        names: Vec::new(),
+        name,
+        names,
         size: args.size.clone(),
         image: IdOrName::Id(image.id.0),
         region: Some(args.region.clone()),
         ssh_keys: resolve_keys(&client, &args.keys)?,
         user_data,
-        tags: Vec::new(),
+        user_data_base64,
+        tags: args.tags.clone(),
         backups: false,
         ipv6: false,
         monitoring: false,
@@ -46,23 +59,28 @@ pub fn run(session: &Session, args: &VmCreateArgs) -> anyhow::Result<ExitCode> {
         vpc_uuid: None,
     };
     let answer: CreateDropletAnswer = client.post("/v2/droplets", &request)?;
-    let created = answer
-        .droplet
-        .ok_or_else(|| Failure::new("the service did not say which machine it created"))?;
-    let vm = match answer.links.actions.first() {
-        Some(link) if !args.no_wait => {
-            let path = format!("/v2/actions/{}", link.id);
-            let action: Action = client.get::<ActionOne>(&path)?.action;
-            wait_until_running(&client, &created, action)?
+    let many = answer.droplets.unwrap_or_default();
+    let mut vms: Vec<Droplet> = answer.droplet.into_iter().chain(many).collect();
+    if !args.no_wait {
+        for (vm, link) in vms.iter_mut().zip(&answer.links.actions) {
+            *vm = wait_until_running(&client, vm, link.id)?;
         }
-        _ => created,
-    };
-    session.show(&vm, |out| show::write(out, &vm))?;
-    advise(&vm);
+    }
+    match vms.as_slice() {
+        [] => return Err(Failure::new("the service did not say which machine it created").into()),
+        [vm] => {
+            session.show(vm, |out| show::write(out, vm))?;
+            advise(vm);
+        }
+        vms => session.show(&vms, |out| list::write(out, vms))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn wait_until_running(client: &Client, vm: &Droplet, action: Action) -> anyhow::Result<Droplet> {
+fn wait_until_running(client: &Client, vm: &Droplet, action: Id) -> anyhow::Result<Droplet> {
+    let action = client
+        .get::<ActionOne>(&format!("/v2/actions/{action}"))?
+        .action;
     let hint = format!(
         "the machine goes on starting; `abbild vm show {}` shows it",
         vm.id
@@ -117,14 +135,14 @@ fn from_file(client: &Client, known: &mut Vec<Key>, path: &Path) -> anyhow::Resu
     Ok(key)
 }
 
-fn read_user_data(path: &Path) -> anyhow::Result<String> {
+fn read_user_data(path: &Path) -> anyhow::Result<Vec<u8>> {
     let fault = |what: &str| Failure::new(format!("{}: {what}", path.display()));
     let bytes = fs::read(path).map_err(|error| fault(&error.to_string()))?;
     if bytes.len() > MAX_USER_DATA {
         let hint = "put the rest where the machine can fetch it, and use `#include URL`";
         return Err(fault("user data may have 64 KiB at most").hint(hint).into());
     }
-    Ok(String::from_utf8(bytes).map_err(|_| fault("user data must be text in UTF-8"))?)
+    Ok(bytes)
 }
 
 /// `name` with what a host name cannot have replaced.
@@ -164,8 +182,6 @@ mod tests {
         fs::write(&path, vec![b'a'; MAX_USER_DATA]).unwrap();
         assert_eq!(read_user_data(&path).unwrap().len(), MAX_USER_DATA);
         fs::write(&path, vec![b'a'; MAX_USER_DATA + 1]).unwrap();
-        assert!(read_user_data(&path).is_err());
-        fs::write(&path, [0xff]).unwrap();
         assert!(read_user_data(&path).is_err());
     }
 }

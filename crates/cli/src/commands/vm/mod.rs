@@ -28,7 +28,7 @@ use crate::session::Session;
 pub fn run(session: &Session, command: &VmCommand) -> anyhow::Result<ExitCode> {
     match command {
         VmCommand::Create(args) => create::run(session, args),
-        VmCommand::List => list::run(session),
+        VmCommand::List(args) => list::run(session, args),
         VmCommand::Show(args) => show::run(session, args),
         VmCommand::Ssh(args) => ssh::run(session, args),
         VmCommand::Console(args) => console::run(session, args),
@@ -38,6 +38,7 @@ pub fn run(session: &Session, command: &VmCommand) -> anyhow::Result<ExitCode> {
         VmCommand::Reboot(args) => act::run(session, args, &DropletAction::Reboot),
         VmCommand::PowerCycle(args) => act::run(session, args, &DropletAction::PowerCycle),
         VmCommand::Forward(args) => forward::run(session, args),
+        VmCommand::PasswordReset(args) => act::reset_password(session, args),
         VmCommand::Rename(args) => act::rename(session, args),
         VmCommand::Resize(args) => act::resize(session, args),
         VmCommand::Rebuild(args) => act::rebuild(session, args),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use abbild_api::{
-    ActionOne, ActionsOfMany, DropletAction, DropletStatus, Forward, IdOrName, Quota,
+    Action, ActionOne, ActionsOfMany, DropletAction, DropletStatus, Forward, IdOrName, Quota,
     RegionCopyStatus, Stage,
 };
 use axum::Json;
@@ -19,7 +19,7 @@ use crate::db::droplet::{self, DropletRow};
 use crate::db::image::NewImage;
 use crate::db::{self, Tx, image};
 use crate::http::{ApiError, ApiResult, Body, Paging, PathId, action, checked_name};
-use crate::machine;
+use crate::machine::{self, password::NewPassword};
 use crate::quota;
 use crate::size::Size;
 
@@ -48,7 +48,7 @@ pub async fn act(
     let begun = begin(&service, &mut tx, &row, &wanted).await?;
     tx.commit().await?;
     service.announce("droplet");
-    let action = action::to_api(&service, begun)?;
+    let action = begun.into_api(&service)?;
     Ok((StatusCode::CREATED, Json(ActionOne { action })))
 }
 
@@ -76,11 +76,27 @@ pub async fn act_tagged(
         let begun = begin(&service, &mut tx, &row, &wanted)
             .await
             .map_err(|error| error.about(&format!("droplet {} `{}`", row.id, row.name)))?;
-        actions.push(action::to_api(&service, begun)?);
+        actions.push(begun.into_api(&service)?);
     }
     tx.commit().await?;
     service.announce("droplet");
     Ok((StatusCode::CREATED, Json(ActionsOfMany { actions })))
+}
+
+/// A new action, and what is only told to whoever asked for it.
+struct Begun {
+    row: ActionRow,
+    password: Option<String>,
+}
+
+impl Begun {
+    fn into_api(self, service: &Service) -> ApiResult<Action> {
+        let mut action = action::to_api(service, self.row)?;
+        if let Some(extra) = &mut action.extra {
+            extra.password = self.password;
+        }
+        Ok(action)
+    }
 }
 
 /// A new action, unless it is known to be impossible; what takes no time is done at once.
@@ -89,7 +105,7 @@ async fn begin(
     tx: &mut Tx,
     row: &DropletRow,
     wanted: &DropletAction,
-) -> ApiResult<ActionRow> {
+) -> ApiResult<Begun> {
     is_idle(tx, row).await?;
     let status = row.status()?;
     let is_done = match wanted {
@@ -102,7 +118,7 @@ async fn begin(
                 "the droplet is off, and only one that runs can be rebooted; `power_on` starts it",
             ));
         }
-        DropletAction::PasswordReset => return Err(no_password(row)),
+        DropletAction::PasswordReset => return begin_password_reset(tx, row).await,
         DropletAction::Resize { size, disk } => {
             resize(service, tx, row, size, *disk).await?;
             true
@@ -135,19 +151,30 @@ async fn begin(
             true
         }
     };
-    let action = machine::insert_action(tx, row, wanted.kind(), Some(wanted)).await?;
+    let mut begun =
+        machine::insert_action(tx, row, wanted.kind(), Some(db::to_json(wanted))).await?;
     if is_done {
-        return Ok(db::action::complete(tx, action.id).await?);
+        begun = db::action::complete(tx, begun.id).await?;
     }
-    Ok(action)
+    Ok(Begun {
+        row: begun,
+        password: None,
+    })
 }
 
-fn no_password(row: &DropletRow) -> ApiError {
-    ApiError::unprocessable(format!(
-        "no password can be set in a machine from outside; log in with an SSH key, or set one on the \
-         recovery console: /v2/droplets/{}/console, which is `abbild vm console {}`",
-        row.id, row.name
-    ))
+async fn begin_password_reset(tx: &mut Tx, row: &DropletRow) -> ApiResult<Begun> {
+    if row.status()? != DropletStatus::Active || row.rescue()?.is_some() {
+        return Err(ApiError::unprocessable(
+            "the droplet does not run its own system, whose guest agent sets the password; `power_on` or \
+             `unrescue` starts it",
+        ));
+    }
+    let NewPassword { plain, parameters } = NewPassword::choose()?;
+    let parameters = db::to_json(&parameters);
+    Ok(Begun {
+        row: machine::insert_action(tx, row, "password_reset", Some(parameters)).await?,
+        password: Some(plain),
+    })
 }
 
 /// The row says what the machine is started with the next time, so this is all there is to do.

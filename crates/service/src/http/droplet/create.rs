@@ -10,6 +10,8 @@ use abbild_guest::Lang;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::view;
 use crate::Service;
@@ -50,6 +52,7 @@ pub async fn create(
 ) -> ApiResult<(StatusCode, Json<CreateDropletAnswer>)> {
     let names = names(&request)?;
     check_options(&request)?;
+    let user_data = user_data(&request)?;
     let size = known_size(&request.size)?;
     let ssh_keys = ssh_keys(&service, account.id, &request.ssh_keys).await?;
 
@@ -82,7 +85,7 @@ pub async fn create(
             ssh_port,
             mac: mac.as_deref(),
             ssh_keys: &db::to_json(&ssh_keys),
-            user_data: request.user_data.as_deref(),
+            user_data: user_data.as_deref(),
             features: &db::to_json(&features(&request)),
         };
         let row = droplet::insert(&mut tx, &new).await?;
@@ -181,10 +184,20 @@ fn features(request: &CreateDroplet) -> Vec<&'static str> {
     wanted.map(|(name, _)| name).collect()
 }
 
-/// What the request may carry but cannot have here.
-fn check_options(request: &CreateDroplet) -> ApiResult<()> {
-    if request
-        .user_data
+fn user_data(request: &CreateDroplet) -> ApiResult<Option<Vec<u8>>> {
+    let data = match (&request.user_data, &request.user_data_base64) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::unprocessable(
+                "send either `user_data` or `user_data_base64`",
+            ));
+        }
+        (Some(text), None) => Some(text.clone().into_bytes()),
+        (None, Some(coded)) => Some(BASE64.decode(coded).map_err(|error| {
+            ApiError::unprocessable(format!("`user_data_base64` is not Base64: {error}"))
+        })?),
+        (None, None) => None,
+    };
+    if data
         .as_ref()
         .is_some_and(|data| data.len() > MAX_USER_DATA_BYTES)
     {
@@ -192,6 +205,11 @@ fn check_options(request: &CreateDroplet) -> ApiResult<()> {
             "`user_data` may have at most 64 KiB",
         ));
     }
+    Ok(data)
+}
+
+/// What the request may carry but cannot have here.
+fn check_options(request: &CreateDroplet) -> ApiResult<()> {
     if !request.volumes.is_empty() {
         return Err(ApiError::unprocessable("`volumes` are not offered here"));
     }

@@ -178,7 +178,7 @@ impl CommandLine {
         self.add("-device", format!("{config},drive=config"));
     }
 
-    /// The serial line, the screen, and the monitor: all of them sockets in the machine's directory,
+    /// The serial line, the screen, the guest agent, and the monitor: all of them sockets in the machine's directory,
     /// so that nobody but the service reaches them.
     fn consoles(&mut self) {
         let (socket, log) = (files::SERIAL_SOCKET, files::SERIAL_LOG);
@@ -187,6 +187,17 @@ impl CommandLine {
         self.add("-serial", "chardev:serial");
         self.add("-device", "VGA,addr=2");
         self.add("-display", "none");
+        // By its name QEMU's guest agent finds it, if the guest has one.
+        self.add("-device", "virtio-serial-pci,addr=8");
+        let socket = files::AGENT_SOCKET;
+        self.add(
+            "-chardev",
+            format!("socket,id=agent,path={socket},server=on,wait=off"),
+        );
+        self.add(
+            "-device",
+            "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+        );
         // No viewer can send the others away.
         self.add("-vnc", format!("unix:{},share=ignore", files::VNC_SOCKET));
         let socket = files::QMP_SOCKET;

@@ -61,6 +61,7 @@ pub const RESCUE_BASE: &str = "rescue-base.qcow2";
 pub const RESCUE_KERNEL: &str = "rescue-vmlinuz";
 pub const RESCUE_INITRD: &str = "rescue-initrd";
 pub const RUN: &str = "run";
+pub const AGENT_SOCKET: &str = "run/agent.sock";
 pub const QMP_SOCKET: &str = "run/qmp.sock";
 pub const SERIAL_SOCKET: &str = "run/serial.sock";
 pub const VNC_SOCKET: &str = "run/vnc.sock";

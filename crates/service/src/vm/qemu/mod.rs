@@ -8,6 +8,7 @@
 //! killed or updated, continues with every machine as it is.
 
 mod accel;
+mod agent;
 mod cgroup;
 mod command;
 mod confine;
@@ -39,6 +40,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::accel::Accelerator;
+use self::agent::Agent;
 use self::cgroup::Groups;
 use self::confine::Confinement;
 pub use self::confine::UserIds;
@@ -46,7 +48,7 @@ pub use self::equipment::{Equipment, RescueSystem, Uefi};
 pub(crate) use self::examine::find_program;
 pub use self::examine::{acceleration, is_alive, limits, separates_users, user};
 pub use self::files::POWERED_OFF;
-use self::files::{MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
+use self::files::{AGENT_SOCKET, MachineDir, SERIAL_SOCKET, VNC_SOCKET, doing};
 use self::guard::Guard;
 pub use self::parts::virtual_size;
 use self::qmp::Qmp;
@@ -413,6 +415,21 @@ impl Hypervisor for Qemu {
         let keys = serde_json::json!({ "keys": keys });
         qmp.execute_with("send-key", keys).await?;
         Ok(())
+    }
+
+    async fn set_password(&self, id: VmId, user: &str, hash: &str) -> Result<(), VmError> {
+        let (machine, _guard) = self.running(id).await?;
+        let set = async {
+            let mut agent = Agent::greet(machine.connect(AGENT_SOCKET).await?).await?;
+            agent.set_password(user, hash).await
+        };
+        set.await.map_err(|error| match error {
+            agent::Error::Io(error) => {
+                tracing::info!(machine = id, %error, "no guest agent answers");
+                VmError::NoAgent(id)
+            }
+            agent::Error::Refused(words) => VmError::AgentRefused { id, words },
+        })
     }
 
     async fn console_log(&self, id: VmId, max_bytes: u64) -> Result<Vec<u8>, VmError> {

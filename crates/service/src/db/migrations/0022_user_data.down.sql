@@ -1,0 +1,1 @@
+ALTER TABLE droplets DROP COLUMN user_data_base64;
