@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{
-    Executor, Pool, Result, Tx, Window, from_json, from_word, now, placeholders, sql_size, to_json,
+    Connection, Executor, Pool, Result, Tx, Window, from_json, from_word, now, placeholders,
+    sql_size, to_json,
 };
 
 /// Seconds for which a worker holds a job before it must renew.
@@ -163,7 +164,7 @@ pub async fn open(
 
 /// The unfinished actions of each of these images or droplets.
 pub async fn open_of_many(
-    db: &Pool,
+    db: &mut Connection,
     resource_type: &str,
     ids: &[i64],
 ) -> Result<HashMap<i64, Vec<ActionRow>>> {

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::image::Filter;
 use super::{
-    Executor, Pool, Result, Tx, Window, from_json, from_word, now, placeholders, to_json, word,
+    Connection, Executor, Pool, Result, Tx, Window, from_json, from_word, now, placeholders,
+    to_json, word,
 };
 
 /// One machine.
@@ -172,7 +173,11 @@ pub async fn find(db: impl Executor<'_>, account: i64, id: i64) -> Result<Option
 }
 
 /// These machines by id, but for those that are deleted.
-pub async fn find_many(db: &Pool, account: i64, ids: &[i64]) -> Result<HashMap<i64, DropletRow>> {
+pub async fn find_many(
+    db: &mut Connection,
+    account: i64,
+    ids: &[i64],
+) -> Result<HashMap<i64, DropletRow>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Executor, Pool, Result, Tx, now, placeholders};
+use super::{Connection, Executor, Result, Tx, now, placeholders};
 
 /// One fetch, and how far its upload is.
 #[derive(Debug, Clone, FromRow)]
@@ -38,7 +38,10 @@ pub async fn find(db: impl Executor<'_>, upload: &str) -> Result<Option<FetchRow
 }
 
 /// The fetches that fill these uploads, by upload.
-pub async fn find_many(db: &Pool, uploads: &[String]) -> Result<HashMap<String, FetchRow>> {
+pub async fn find_many(
+    db: &mut Connection,
+    uploads: &[String],
+) -> Result<HashMap<String, FetchRow>> {
     if uploads.is_empty() {
         return Ok(HashMap::new());
     }

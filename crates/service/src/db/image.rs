@@ -9,7 +9,7 @@ use abbild_api::Stage;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::droplet::LIES_ON;
-use super::{Executor, Pool, Result, Tx, Window, from_word, now, placeholders, word};
+use super::{Connection, Executor, Pool, Result, Tx, Window, from_word, now, placeholders, word};
 pub use copies::*;
 pub use counts::recount;
 
@@ -201,7 +201,10 @@ pub async fn unfinished_snapshot(db: impl Executor<'_>, droplet: i64) -> Result<
 }
 
 /// The available snapshots of each of these machines, oldest first.
-pub async fn snapshots_of_many(db: &Pool, droplets: &[i64]) -> Result<HashMap<i64, Vec<i64>>> {
+pub async fn snapshots_of_many(
+    db: &mut Connection,
+    droplets: &[i64],
+) -> Result<HashMap<i64, Vec<i64>>> {
     let mut found: HashMap<i64, Vec<i64>> = HashMap::new();
     if droplets.is_empty() {
         return Ok(found);
@@ -445,7 +448,11 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
 }
 
 /// These images, deleted ones included, by id.
-pub async fn find_many(db: &Pool, account: i64, ids: &[i64]) -> Result<HashMap<i64, ImageRow>> {
+pub async fn find_many(
+    db: &mut Connection,
+    account: i64,
+    ids: &[i64],
+) -> Result<HashMap<i64, ImageRow>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }

@@ -43,6 +43,7 @@ use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+pub use sqlx::AnyConnection as Connection;
 pub use sqlx::AnyExecutor as Executor;
 pub use sqlx::AnyPool as Pool;
 use sqlx::any::AnyPoolOptions;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Executor, Pool, Result, Tx, Window, from_json, now, placeholders};
+use super::{Connection, Executor, Pool, Result, Tx, Window, from_json, now, placeholders};
 
 /// What can have tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,11 @@ pub async fn uses(db: &Pool, tags: &[i64]) -> Result<Vec<UseRow>> {
 }
 
 /// The tags of each of these objects, in the order in which they got them.
-pub async fn of_many(db: &Pool, kind: Kind, ids: &[i64]) -> Result<HashMap<i64, Vec<String>>> {
+pub async fn of_many(
+    db: &mut Connection,
+    kind: Kind,
+    ids: &[i64],
+) -> Result<HashMap<i64, Vec<String>>> {
     let mut found: HashMap<i64, Vec<String>> = HashMap::new();
     if ids.is_empty() {
         return Ok(found);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Executor, Pool, Result, Tx, from_sql_size, now, placeholders};
+use super::{Connection, Executor, Pool, Result, Tx, from_sql_size, now, placeholders};
 
 /// The length of an upload whose length is not known yet.
 pub const LENGTH_UNKNOWN: i64 = -1;
@@ -101,7 +101,7 @@ pub async fn get(tx: &mut Tx, id: &str) -> Result<UploadRow> {
 }
 
 /// These uploads, by id; none that the service fetches itself.
-pub async fn find_many(db: &Pool, ids: &[String]) -> Result<HashMap<String, UploadRow>> {
+pub async fn find_many(db: &mut Connection, ids: &[String]) -> Result<HashMap<String, UploadRow>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }

@@ -281,9 +281,10 @@ impl Follower {
         let db = service.db.read();
         let mut images = HashMap::new();
         if self.types.contains("image") {
-            let found = image::find_many(db, self.account, &ids("image")).await?;
+            let mut db = db.acquire().await?;
+            let found = image::find_many(&mut db, self.account, &ids("image")).await?;
             let live = found.into_values().filter(|row| row.deleted_at.is_none());
-            let shown = image_view::many(service, live.collect(), self.lang).await?;
+            let shown = image_view::many_by(&mut db, live.collect(), self.lang).await?;
             images.extend(shown.into_iter().map(|image| (image.id.0, image)));
         }
         for row in rows {

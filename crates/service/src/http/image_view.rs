@@ -17,7 +17,7 @@ use crate::db::action::{self, ActionRow};
 use crate::db::fetch::{self, FetchRow};
 use crate::db::image::{self, ImageRegionRow, ImageRow};
 use crate::db::upload::{self, UploadRow};
-use crate::db::{from_json, from_sql_size, tag};
+use crate::db::{Connection, from_json, from_sql_size, tag};
 use crate::fetch::target;
 use crate::summary::Summary;
 
@@ -33,7 +33,17 @@ pub async fn one(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<Imag
 
 /// `rows` on the wire, in that order.
 pub async fn many(service: &Service, rows: Vec<ImageRow>, lang: Lang) -> ApiResult<Vec<Image>> {
-    let mut parts = Parts::load(service, &rows).await?;
+    let mut db = service.db.read().acquire().await?;
+    many_by(&mut db, rows, lang).await
+}
+
+/// The same by a connection that the caller has.
+pub async fn many_by(
+    db: &mut Connection,
+    rows: Vec<ImageRow>,
+    lang: Lang,
+) -> ApiResult<Vec<Image>> {
+    let mut parts = Parts::load(db, &rows).await?;
     rows.into_iter()
         .map(|row| parts.assemble(row, lang))
         .collect()
@@ -51,8 +61,7 @@ struct Parts {
 }
 
 impl Parts {
-    async fn load(service: &Service, rows: &[ImageRow]) -> ApiResult<Self> {
-        let db = service.db.read();
+    async fn load(db: &mut Connection, rows: &[ImageRow]) -> ApiResult<Self> {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let uploads: Vec<String> = rows.iter().filter_map(|r| r.upload_id.clone()).collect();
         Ok(Self {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use abbild_api::RegionCopyStatus;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::db::{Pool, Result, Tx, from_word, placeholders, word};
+use crate::db::{Connection, Pool, Result, Tx, from_word, placeholders, word};
 
 /// An image in one region.
 #[derive(Debug, Clone, FromRow)]
@@ -68,7 +68,10 @@ pub async fn set_region(
 }
 
 /// The regions of each of these images, in the order in which they were asked for.
-pub async fn regions_of_many(db: &Pool, ids: &[i64]) -> Result<HashMap<i64, Vec<ImageRegionRow>>> {
+pub async fn regions_of_many(
+    db: &mut Connection,
+    ids: &[i64],
+) -> Result<HashMap<i64, Vec<ImageRegionRow>>> {
     let mut found: HashMap<i64, Vec<ImageRegionRow>> = HashMap::new();
     if ids.is_empty() {
         return Ok(found);

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use abbild_api::{Droplet, DropletExtra, DropletRescue, Id, Image, Region, SerialConsole};
 use abbild_guest::Lang;
+use sqlx::Any;
+use sqlx::pool::PoolConnection;
 
 use crate::Service;
 use crate::db::action::ActionRow;
@@ -24,10 +26,10 @@ pub async fn find(
     id: i64,
     lang: Lang,
 ) -> ApiResult<Option<Droplet>> {
-    let db = service.db.read();
-    let open = db::action::open_of_many(db, "droplet", &[id]).await?;
-    let row = droplet::find(db, account, id).await?;
-    let droplets = show(service, row.into_iter().collect(), &open, lang).await?;
+    let mut db = service.db.read().acquire().await?;
+    let open = db::action::open_of_many(&mut db, "droplet", &[id]).await?;
+    let row = droplet::find(&mut *db, account, id).await?;
+    let droplets = show(service, db, row.into_iter().collect(), &open, lang).await?;
     Ok(droplets.into_iter().next())
 }
 
@@ -36,23 +38,25 @@ pub async fn many(service: &Service, rows: Vec<DropletRow>, lang: Lang) -> ApiRe
     let Some(account) = rows.first().map(|row| row.account_id) else {
         return Ok(Vec::new());
     };
-    let db = service.db.read();
+    let mut db = service.db.read().acquire().await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-    let open = db::action::open_of_many(db, "droplet", &ids).await?;
-    let mut present = droplet::find_many(db, account, &ids).await?;
+    let open = db::action::open_of_many(&mut db, "droplet", &ids).await?;
+    let mut present = droplet::find_many(&mut db, account, &ids).await?;
     let rows = rows
         .into_iter()
         .map(|row| present.remove(&row.id).unwrap_or(row))
         .collect();
-    show(service, rows, &open, lang).await
+    show(service, db, rows, &open, lang).await
 }
 
-/// `rows`, of one account, on the wire, with one query for each kind of thing that belongs to them.
+/// `rows`, of one account, on the wire, with one query for each kind of thing that belongs to them, all by
+/// one connection: to take another for each costs as much as the query.
 ///
 /// An action moves its machine in the transaction in which it ends. So the `open` actions are those from
 /// before the rows were read: a machine that is not locked is then what its last action made of it.
 async fn show(
     service: &Service,
+    mut db: PoolConnection<Any>,
     rows: Vec<DropletRow>,
     open: &HashMap<i64, Vec<ActionRow>>,
     lang: Lang,
@@ -60,16 +64,16 @@ async fn show(
     let Some(account) = rows.first().map(|row| row.account_id) else {
         return Ok(Vec::new());
     };
-    let db = service.db.read();
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let mut image_ids: Vec<i64> = rows.iter().map(|row| row.image_id).collect();
     image_ids.sort_unstable();
     image_ids.dedup();
-    let images = image::find_many(db, account, &image_ids).await?;
-    let shown = image_view::many(service, images.values().cloned().collect(), lang).await?;
+    let images = image::find_many(&mut db, account, &image_ids).await?;
+    let shown = image_view::many_by(&mut db, images.values().cloned().collect(), lang).await?;
     let shown: HashMap<i64, _> = shown.into_iter().map(|image| (image.id.0, image)).collect();
-    let mut snapshots = image::snapshots_of_many(db, &ids).await?;
-    let mut tags = tag::of_many(db, Kind::Droplet, &ids).await?;
+    let mut snapshots = image::snapshots_of_many(&mut db, &ids).await?;
+    let mut tags = tag::of_many(&mut db, Kind::Droplet, &ids).await?;
+    drop(db);
     let mut droplets = Vec::with_capacity(rows.len());
     for row in rows {
         let gone = || ApiError::internal(format!("image {} is gone", row.image_id));
