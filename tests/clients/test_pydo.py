@@ -2,14 +2,14 @@
 
 from abbild import free_port
 from azure.core.exceptions import HttpResponseError
-from clients import FINGERPRINT, KEY, SETTINGS, SIZE, ClientTestCase, raw_disk
+from clients import FINGERPRINT, KEY, SIZE, ClientTestCase, raw_disk
 from pydo import Client
 
 PORT = free_port()
 
 
 class Pydo(ClientTestCase):
-    settings = f'{SETTINGS}\n[tls]\nlisten = "127.0.0.1:{PORT}"\n'
+    settings = f'{ClientTestCase.settings}\n[tls]\nlisten = "127.0.0.1:{PORT}"\n'
 
     def setUp(self):
         self.client = self.with_token(self.service.token)

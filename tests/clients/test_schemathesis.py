@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from clients import HERE, KEY, SETTINGS, ClientTestCase, raw_disk
+from clients import HERE, KEY, ClientTestCase, raw_disk
 
 
 class Schemathesis(ClientTestCase):
     # Machines are real; one is enough.
-    settings = SETTINGS + "[quotas]\ndroplets = 1\n[fetch]\nenabled = false\n"
+    settings = ClientTestCase.settings + "[quotas]\ndroplets = 1\n[fetch]\nenabled = false\n"
 
     def test_no_answer_contradicts_the_document(self):
         self.upload(raw_disk(4, b"schemathesis"))
