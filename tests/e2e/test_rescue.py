@@ -1,6 +1,10 @@
 """What a customer does when nothing answers any more: rescue the machine, repair it, and log in."""
 
+import json
+import mmap
+import subprocess
 import unittest
+import uuid
 
 from abbild import BOOT_SECONDS, RESCUE, CommandFailed, ServiceTestCase, fixture, wait_for
 
@@ -8,6 +12,26 @@ INSTALL = (
     "rescue-chroot sh -c 'apt-get -q update && "
     "DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install openssh-server'"
 )
+
+
+def give_other_uuid(disk):
+    """Changes the UUID of the root filesystem of a raw disk, and what names it: the fixtures have the same."""
+    table = subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True)
+    partitions = json.loads(table.stdout)["partitiontable"]["partitions"]
+    start = max(partitions, key=lambda partition: partition["size"])["start"] * 512
+    filesystem = f"{disk}?offset={start}"
+    shown = subprocess.run(
+        ["dumpe2fs", "-h", filesystem], check=True, capture_output=True, text=True
+    ).stdout
+    old = next(line.split()[-1] for line in shown.splitlines() if "UUID" in line)
+    new = str(uuid.uuid4())
+    # Files alone hold it as text, and no checksum covers those.
+    with open(disk, "r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+        place = content.find(old.encode())
+        while place >= 0:
+            content[place : place + len(new)] = new.encode()
+            place = content.find(old.encode(), place + len(new))
+    subprocess.run(["tune2fs", "-U", new, filesystem], check=True, capture_output=True)
 
 
 class Rescue(ServiceTestCase):
@@ -62,11 +86,14 @@ class Rescue(ServiceTestCase):
 
     def test_an_ssh_server_is_enabled_from_another_image(self):
         customer, vm = self.customer, "sshd-disabled"
-        customer.run(
-            "image", "upload", fixture("debian-12-uefi.qcow2"), "--name", "helper",
-            "--region", "hal1",
-        )  # fmt: skip
         self.boot(vm)
+        copy, other = fixture("debian-12-uefi.qcow2"), self.base / "other.raw"
+        customer.run("image", "upload", copy, "--name", "copy", "--region", "hal1")
+        customer.run("vm", "rescue", vm, "--image", "copy", status=None)
+        self.assertIn("with the UUID", customer.errors)
+        subprocess.run(["qemu-img", "convert", "-O", "raw", copy, other], check=True)
+        give_other_uuid(other)
+        customer.run("image", "upload", other, "--name", "helper", "--region", "hal1")
         customer.run("vm", "rescue", vm, "--image", "helper")
         self.assertIsNotNone(self.rescue(vm)["image"])
         self.assertEqual(customer.ssh(vm, "test -d /sys/firmware/efi && id -un"), "debian")

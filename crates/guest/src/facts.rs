@@ -190,6 +190,19 @@ pub struct Facts {
     pub faults: Vec<Fault>,
 }
 
+impl Facts {
+    /// The UUIDs of all filesystems, and of what lies in the place of one. Two disks that have one in common
+    /// confuse a guest that sees both.
+    pub fn filesystem_uuids(&self) -> impl Iterator<Item = &str> {
+        let partitions = self.partition_table.iter().flat_map(|t| &t.partitions);
+        let partitions = partitions.filter_map(|partition| partition.filesystem.as_ref());
+        let volumes = self.volumes.iter().filter_map(|v| v.filesystem.as_ref());
+        partitions
+            .chain(volumes)
+            .filter_map(|filesystem| filesystem.uuid.as_deref())
+    }
+}
+
 /// How firmware can start the image. Judged from what lies on the disk, not by booting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {

@@ -116,6 +116,20 @@ fn a_rescue_that_cannot_be_is_refused_with_the_reason() {
     assert!(message.contains("make rescue"), "{message}");
     let message = rescue(own["id"].clone());
     assert!(message.contains("confuse them"), "{message}");
+    // Their filesystems have the same UUID, though they are not the same image.
+    let [original, copy] = [b'1', b'2'].map(|content| {
+        let mut filesystem = vec![0; 4096];
+        filesystem[1080..1082].copy_from_slice(&[0x53, 0xef]);
+        filesystem[1128..1144].fill(0x5a);
+        filesystem[4095] = content;
+        service.import("copy", "hal1", &raw_disk(4, &filesystem))
+    });
+    let of_original = machine(&service, &original);
+    let begin = json!({"type": "rescue", "image": copy["id"]});
+    let message = refused(&post(&service, of_original, &begin));
+    assert!(message.contains("UUID 5a5a5a5a-5a5a"), "{message}");
+    let path = format!("/v2/droplets/{of_original}");
+    service.call("DELETE", &path, &Value::Null);
     let message = rescue(json!(4711));
     assert!(message.contains("no image `4711`"), "{message}");
     let far = service.import("far", "nbg1", &raw_disk(4, b"far"));
