@@ -259,6 +259,7 @@ fn a_guest_without_an_agent_gets_no_password_and_the_way_in_is_named() {
     let id = machine(&service, &image, "web");
     let answer = post(&service, id, &json!({"type": "password_reset"}));
     assert_eq!(answer.status(), 201, "{}", answer.body());
+    assert_eq!(answer.headers()["cache-control"], "no-store");
     let begun = body(&answer)["action"].clone();
     assert_eq!(begun["abbild"]["password"].as_str().unwrap().len(), 16);
     let path = format!("/v2/droplets/{id}/actions/{}", begun["id"]);

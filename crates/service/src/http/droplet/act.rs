@@ -9,7 +9,8 @@ use abbild_api::{
 };
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{create, forward, live, tagged};
 use crate::Service;
@@ -42,14 +43,15 @@ pub async fn act(
     Caller(account): Caller,
     PathId(id): PathId,
     Body(wanted): Body<DropletAction>,
-) -> ApiResult<(StatusCode, Json<ActionOne>)> {
+) -> ApiResult<(StatusCode, HeaderMap, Json<ActionOne>)> {
     let mut tx = service.db.write().await?;
     let row = live(&mut *tx, account.id, id).await?;
     let begun = begin(&service, &mut tx, &row, &wanted).await?;
     tx.commit().await?;
     service.announce("droplet");
+    let headers = secrecy(begun.password.is_some());
     let action = begun.into_api(&service)?;
-    Ok((StatusCode::CREATED, Json(ActionOne { action })))
+    Ok((StatusCode::CREATED, headers, Json(ActionOne { action })))
 }
 
 /// Does something to all machines with a tag
@@ -69,18 +71,31 @@ pub async fn act_tagged(
     Caller(account): Caller,
     paging: Paging,
     Body(wanted): Body<DropletAction>,
-) -> ApiResult<(StatusCode, Json<ActionsOfMany>)> {
+) -> ApiResult<(StatusCode, HeaderMap, Json<ActionsOfMany>)> {
     let mut tx = service.db.write().await?;
     let mut actions = Vec::new();
+    let mut has_secret = false;
     for row in tagged(&mut tx, account.id, &paging).await? {
         let begun = begin(&service, &mut tx, &row, &wanted)
             .await
             .map_err(|error| error.about(&format!("droplet {} `{}`", row.id, row.name)))?;
+        has_secret |= begun.password.is_some();
         actions.push(begun.into_api(&service)?);
     }
     tx.commit().await?;
     service.announce("droplet");
-    Ok((StatusCode::CREATED, Json(ActionsOfMany { actions })))
+    let headers = secrecy(has_secret);
+    Ok((
+        StatusCode::CREATED,
+        headers,
+        Json(ActionsOfMany { actions }),
+    ))
+}
+
+/// Headers of an answer; nobody on its way keeps one with a secret, nor does an `Idempotency-Key`.
+fn secrecy(has_secret: bool) -> HeaderMap {
+    let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    has_secret.then_some(no_store).into_iter().collect()
 }
 
 /// A new action, and what is only told to whoever asked for it.
