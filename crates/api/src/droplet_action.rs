@@ -23,7 +23,8 @@ pub enum DropletAction {
     Reboot,
     /// Ends it at once, and starts it again.
     PowerCycle,
-    /// Refused with 422: there is nobody to mail a password to, and no way to set one in a guest.
+    /// Gives its user root another password, which only this answer tells: `abbild.password`. QEMU's guest
+    /// agent must run in it, or the action fails with that reason.
     PasswordReset,
     /// Gives it another size. It must be off. Its disk keeps its size unless `disk` is true, and never
     /// shrinks; the guest has the rest of a larger one when its file system is grown, which cloud-init

@@ -9,20 +9,32 @@ use std::io::{self, IsTerminal as _, Write};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-/// `text` on one line, without control and direction characters.
+/// `text` on one line, without control and direction characters. What the service says on a second line, what
+/// to do as a rule, follows after a semicolon.
 pub fn clean(text: &str) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' | '\t' => Some(' '),
-            c if is_unsafe(c) => None,
-            c => Some(c),
-        })
-        .collect()
+    joined(text, "; ")
 }
 
 /// As [`clean`], but line ends stay.
 pub fn clean_lines(text: &str) -> String {
-    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+    joined(text, "\n")
+}
+
+fn joined(text: &str, separator: &str) -> String {
+    text.lines()
+        .map(clean_line)
+        .collect::<Vec<_>>()
+        .join(separator)
+}
+
+fn clean_line(line: &str) -> String {
+    line.chars()
+        .filter_map(|c| match c {
+            '\t' => Some(' '),
+            c if is_unsafe(c) => None,
+            c => Some(c),
+        })
+        .collect()
 }
 
 /// Control characters, those that reorder or hide their neighbours, and those that are none (XML
@@ -227,7 +239,7 @@ mod tests {
     fn terminal_commands_do_not_survive() {
         assert_eq!(
             clean("a\x1b[31mb\x07\u{9b}c\u{202e}d\ne\tf"),
-            "a[31mbcd e f"
+            "a[31mbcd; e f"
         );
         assert_eq!(clean_lines("a\x1b\r\nb\x08"), "a\nb");
         assert_eq!(clean("Nürnberg 東京"), "Nürnberg 東京");

@@ -172,6 +172,12 @@ async fn claim(service: &Service, jobs: &str) -> db::Result<Option<ActionRow>> {
         "probe" => db::action::claim_probe(&mut tx, instance).await?,
         jobs => db::action::claim(&mut tx, jobs, instance, node).await?,
     };
+    let runs_here = |action: &ActionRow| service.cancels().contains_key(&action.id);
+    if action.as_ref().is_some_and(runs_here) {
+        // Its lease ran out because the database was away, or the process stood still. Whoever does it
+        // renews the lease, and nobody is to do it beside them.
+        return Ok(None);
+    }
     if let Some(action) = &action
         && action.resource_type == "droplet"
     {
@@ -235,7 +241,7 @@ async fn dispatch(
     action: &ActionRow,
     job: &JobContext,
 ) -> anyhow::Result<()> {
-    if action.attempts > MAX_ATTEMPTS {
+    if action.attempts > MAX_ATTEMPTS && !retry::is_tried_for_ever(action) {
         bail!(Final::new(format!(
             "the service stopped {MAX_ATTEMPTS} times while it worked on this"
         )));
@@ -352,6 +358,9 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
         _ => digest = droplet::give_up_next(&mut tx, id).await?.or(digest),
     }
     tx.commit().await?;
+    if action.kind == "snapshot" {
+        machine::forget_snapshot(service, action).await?;
+    }
     if let Some(upload) = upload {
         service.uploads.remove_file(&upload)?;
     }

@@ -7,7 +7,8 @@
 //! that becomes longer each time. Only when that has not helped often enough does it fail.
 //!
 //! Jobs of machines, and probes, are not tried again by themselves: whoever asked for a machine waits for
-//! an answer. Fetches have a patience of their own ([`crate::fetch`]).
+//! an answer. But a machine that was deleted has nobody left who would ask again, so its removal is tried
+//! for ever. Fetches have a patience of their own ([`crate::fetch`]).
 
 use std::time::Duration;
 
@@ -62,7 +63,8 @@ pub async fn postpone(
     let is_of_image =
         action.resource_type == "image" && action.kind != "probe" && !action.is_fetch();
     let retries = i64::from(service.config.limits.job_retries);
-    if !is_of_image || error.is::<Final>() || action.failures >= retries {
+    let is_worth_it = is_of_image && !error.is::<Final>() && action.failures < retries;
+    if !is_worth_it && !is_tried_for_ever(action) {
         return Ok(false);
     }
     let reason = format!("{error:#}");
@@ -79,9 +81,10 @@ pub async fn postpone(
             let pending = RegionCopyStatus::Pending;
             image::move_region(&mut tx, id, region, pending, Some(&reason)).await?;
         }
-        _ => {
+        _ if is_of_image => {
             image::set_stage(&mut tx, id, Stage::Queued).await?;
         }
+        _ => {}
     }
     tx.commit().await?;
     tracing::warn!(
@@ -90,6 +93,11 @@ pub async fn postpone(
         "job failed by a fault of the service and is tried again"
     );
     Ok(true)
+}
+
+/// Whether nothing else would ever do what this job does.
+pub fn is_tried_for_ever(action: &ActionRow) -> bool {
+    action.resource_type == "droplet" && action.kind == "destroy"
 }
 
 /// After a job failed `failures` times before.

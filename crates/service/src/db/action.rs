@@ -382,6 +382,18 @@ pub async fn postpone(tx: &mut Tx, id: i64, seconds: u64, reason: &str) -> Resul
     Ok(())
 }
 
+/// Has a job that was put off be tried at once.
+pub async fn hasten(tx: &mut Tx, id: i64) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions SET lease_until = 0 \
+         WHERE id = $1 AND status = 'in-progress' AND lease_owner IS NULL",
+    )
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Whether a job for the workers of a kind could be claimed, as far as one can see without the
 /// write lock.
 pub async fn any_ready(db: &Pool, jobs: &str) -> Result<bool> {

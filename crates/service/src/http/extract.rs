@@ -155,10 +155,15 @@ impl FromRequestParts<Arc<Service>> for BaseUrl {
 pub struct Handshake(Result<WebSocketUpgrade, WebSocketUpgradeRejection>);
 
 impl Handshake {
+    /// For messages of at most `max_bytes`; several may wait in memory.
+    ///
     /// # Errors
     /// 400 when it is none.
-    pub fn upgrade(self) -> ApiResult<WebSocketUpgrade> {
-        self.0.map_err(|e| ApiError::bad_request(e.body_text()))
+    pub fn upgrade(self, max_bytes: usize) -> ApiResult<WebSocketUpgrade> {
+        let upgrade = self.0.map_err(|e| ApiError::bad_request(e.body_text()))?;
+        Ok(upgrade
+            .max_message_size(max_bytes)
+            .max_frame_size(max_bytes))
     }
 }
 

@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, Method};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
@@ -65,6 +66,10 @@ pub use token::to_api as token_to_api;
 pub use user::{checked_email, to_api as user_to_api};
 
 use crate::Service;
+
+/// Of an answer with a secret: nothing on the way may keep it, nor does an `Idempotency-Key`.
+const NO_STORE: NoStore = [(CACHE_CONTROL, "no-store")];
+type NoStore = [(HeaderName, &'static str); 1];
 
 /// Larger than any JSON body that makes sense: user data is at most 64 KiB.
 const MAX_BODY_BYTES: usize = 1 << 20;

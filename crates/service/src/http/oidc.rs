@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, LOCATION};
+use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
@@ -19,7 +19,7 @@ use utoipa::IntoParams;
 use super::extract::Parameters;
 use super::peer::Peer;
 use super::session::admitted;
-use super::{ApiError, ApiResult, BaseUrl, checked_email};
+use super::{ApiError, ApiResult, BaseUrl, NO_STORE, checked_email};
 use crate::Service;
 use crate::audit::{Event, Origin};
 use crate::auth;
@@ -298,11 +298,8 @@ fn cookie(BaseUrl(base): &BaseUrl, value: String) -> Cookie<'static> {
 }
 
 fn redirect(to: &str, cookies: CookieJar) -> Response {
-    let headers = [
-        (LOCATION, to.to_owned()),
-        (CACHE_CONTROL, "no-store".to_owned()),
-    ];
-    (StatusCode::SEE_OTHER, cookies, headers).into_response()
+    let location = [(LOCATION, to.to_owned())];
+    (StatusCode::SEE_OTHER, cookies, NO_STORE, location).into_response()
 }
 
 #[cfg(test)]

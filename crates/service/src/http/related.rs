@@ -198,22 +198,22 @@ pub async fn destroy_status(
         .ok_or_else(ApiError::not_found)?;
     let destroy = action::last(service.db.read(), "droplet", id, "destroy").await?;
     let ended = destroy.as_ref().and_then(|action| action.completed_at);
-    let failed = destroy.and_then(|action| action.reason);
+    let trouble = destroy.and_then(|action| action.reason);
     let completed_at = ended.map(timestamp);
     Ok(Json(DestroyStatus {
         droplet: DestroyedDroplet {
             id: Id(id),
             name: row.name,
-            destroyed_at: completed_at.clone().filter(|_| failed.is_none()),
-            error_message: failed.clone(),
+            destroyed_at: completed_at.clone().filter(|_| trouble.is_none()),
+            error_message: trouble.clone(),
         },
         resources: AssociatedResources::default(),
+        failures: i64::from(trouble.is_some() && completed_at.is_some()),
         completed_at,
-        failures: i64::from(failed.is_some()),
     }))
 }
 
-/// Begins a destruction that failed once more
+/// Begins a destruction that failed once more, at once
 #[utoipa::path(
     post,
     path = "/v2/droplets/{id}/destroy_with_associated_resources/retry",
@@ -231,8 +231,12 @@ pub async fn destroy_retry(
         .await?
         .ok_or_else(ApiError::not_found)?;
     let last = action::last(&mut *tx, "droplet", id, "destroy").await?;
-    if last.is_some_and(|action| action.reason.is_some()) {
-        machine::insert_action(&mut tx, &row, "destroy", None).await?;
+    match last {
+        Some(open) if open.completed_at.is_none() => action::hasten(&mut tx, open.id).await?,
+        Some(failed) if failed.reason.is_some() => {
+            machine::insert_action(&mut tx, &row, "destroy", None).await?;
+        }
+        _ => {}
     }
     tx.commit().await?;
     service.announce("droplet");

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use abbild_api::{ChangePassword, Id, Login, LoginMethods, Session, SessionList, SessionOne};
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
@@ -14,7 +13,9 @@ use axum_extra::extract::cookie::Cookie;
 
 use super::action::timestamp;
 use super::peer::Peer;
-use super::{ApiError, ApiResult, BaseUrl, Body, Paging, PathId, account, user as users};
+use super::{
+    ApiError, ApiResult, BaseUrl, Body, NO_STORE, NoStore, Paging, PathId, account, user as users,
+};
 use crate::Service;
 use crate::audit::{Event, Origin};
 use crate::auth::session::{self as cookies, Method};
@@ -146,8 +147,8 @@ pub async fn admitted(service: &Service, user: &UserRow) -> ApiResult<AccountRow
 }
 
 /// Sets a cookie that nothing on the way may keep.
-fn no_store(cookie: Cookie<'static>) -> (CookieJar, [(axum::http::HeaderName, &'static str); 1]) {
-    (CookieJar::new().add(cookie), [(CACHE_CONTROL, "no-store")])
+fn no_store(cookie: Cookie<'static>) -> (CookieJar, NoStore) {
+    (CookieJar::new().add(cookie), NO_STORE)
 }
 
 /// Shows who is logged in, and what they may do

@@ -9,11 +9,10 @@ use abbild_api::{CreateToken, Id, Scope, Token, TokenList, TokenOne};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 
 use super::action::timestamp;
-use super::{ApiError, ApiResult, Body, Paging, PathId, checked_name};
+use super::{ApiError, ApiResult, Body, NO_STORE, Paging, PathId, checked_name};
 use crate::audit::{Event, Origin};
 use crate::auth::{self, Identity, Proof};
 use crate::db::now;
@@ -129,9 +128,7 @@ pub async fn create(
     let row = auth::issue(&mut tx, &new, &origin).await?;
     tx.commit().await?;
     let token = to_api(row, Some(secret))?;
-    // Nothing on the way may keep it.
-    let headers = [(CACHE_CONTROL, "no-store")];
-    Ok((StatusCode::CREATED, headers, Json(TokenOne { token })).into_response())
+    Ok((StatusCode::CREATED, NO_STORE, Json(TokenOne { token })).into_response())
 }
 
 fn check_scopes(scopes: &[Scope], identity: &Identity) -> ApiResult<()> {

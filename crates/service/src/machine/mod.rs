@@ -26,7 +26,7 @@ use crate::size::Size;
 use crate::vm::{Hypervisor, VmSpec, platform};
 use crate::{Service, removal};
 pub use network::{Allotment, allot, keep_connected, to_api as networks};
-pub use snapshot::open as open_disk;
+pub use snapshot::{forget as forget_snapshot, open as open_disk};
 pub use watch::{keep_room, watch};
 
 /// A new action of a droplet, which a worker may begin at once; `parameters` is JSON.

@@ -35,8 +35,8 @@ pub async fn on(
     row: &DropletRow,
 ) -> anyhow::Result<()> {
     let hypervisor = &service.region(&row.region)?.hypervisor;
-    // A machine whose creation failed has nothing to start from, and is made again.
-    if hypervisor.status(row.id).await? == VmStatus::Absent {
+    // A machine whose creation failed has nothing to start from, or has never run, and is made again.
+    if row.hardware()?.is_none() || hypervisor.status(row.id).await? == VmStatus::Absent {
         return create(service, action).await;
     }
     let spec = spec(service, row, row.rescue()?.as_ref()).await?;
@@ -50,8 +50,16 @@ pub async fn off(
     action: &ActionRow,
     row: &DropletRow,
 ) -> anyhow::Result<()> {
-    service.region(&row.region)?.hypervisor.stop(row.id).await?;
+    stop(service, row).await?;
     finish(service, action, DropletStatus::Off, None).await
+}
+
+/// Ends a machine; one whose creation failed has nothing to end.
+async fn stop(service: &Service, row: &DropletRow) -> anyhow::Result<()> {
+    match service.region(&row.region)?.hypervisor.stop(row.id).await {
+        Ok(()) | Err(VmError::Absent(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Carries out `shutdown`.
@@ -83,10 +91,8 @@ pub async fn cycle(
     action: &ActionRow,
     row: &DropletRow,
 ) -> anyhow::Result<()> {
-    match service.region(&row.region)?.hypervisor.stop(row.id).await {
-        Ok(()) | Err(VmError::Absent(_)) => on(service, action, row).await,
-        Err(error) => Err(error.into()),
-    }
+    stop(service, row).await?;
+    on(service, action, row).await
 }
 
 /// Asks the guest to shut down, and ends its machine when it has not in time. Says so in that case.
@@ -112,7 +118,7 @@ pub async fn end_gently(service: &Service, row: &DropletRow) -> anyhow::Result<O
         )
     });
     // Also says that it is off on request.
-    hypervisor.stop(row.id).await?;
+    stop(service, row).await?;
     Ok(forced)
 }
 

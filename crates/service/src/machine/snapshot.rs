@@ -36,14 +36,20 @@ pub async fn run(
     job: &JobContext,
     row: &DropletRow,
 ) -> anyhow::Result<()> {
-    let hypervisor = &service.region(&row.region)?.hypervisor;
     let made = make(service, action, job, row).await;
-    let cleared = hypervisor.forget_snapshot(row.id).await;
+    let cleared = forget(service, action).await;
     let (work, file, encoded) = made?;
     cleared?;
     work.publish(file, &encoded).await?;
     service.announce("image"); // transfers that waited
     Ok(())
+}
+
+/// Clears away what a snapshot that was given up has left at its machine.
+pub async fn forget(service: &Service, action: &ActionRow) -> anyhow::Result<()> {
+    let region = action.region.as_deref().context("a machine has a region")?;
+    let hypervisor = &service.region(region)?.hypervisor;
+    Ok(hypervisor.forget_snapshot(action.resource_id).await?)
 }
 
 /// All that needs the machine: its disk in canonical form.

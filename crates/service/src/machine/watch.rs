@@ -61,24 +61,30 @@ async fn start_again(service: &Service, row: &DropletRow) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// One machine that cannot be looked at does not hide the others.
 async fn look(service: &Service) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
     for row in droplet::active(service.db.read(), &service.node).await? {
-        let Ok(region) = service.region(&row.region) else {
-            continue;
-        };
-        let reason = match region.hypervisor.status(row.id).await? {
-            VmStatus::Running => continue,
-            VmStatus::Interrupted => {
-                start_again(service, &row).await?;
-                continue;
-            }
-            VmStatus::Stopped { reason } => reason,
-            VmStatus::Absent => Some("the machine is no longer on this host".to_owned()),
-        };
-        tracing::info!(droplet.id = row.id, reason, "a machine is off");
-        let mut tx = service.db.write().await?;
-        droplet::found_off(&mut tx, row.id, reason.as_deref()).await?;
-        tx.commit().await?;
+        if let Err(error) = look_at(service, &row).await {
+            outcome = Err(error.context(format!("machine {}", row.id)));
+        }
     }
+    outcome
+}
+
+async fn look_at(service: &Service, row: &DropletRow) -> anyhow::Result<()> {
+    let Ok(region) = service.region(&row.region) else {
+        return Ok(());
+    };
+    let reason = match region.hypervisor.status(row.id).await? {
+        VmStatus::Running => return Ok(()),
+        VmStatus::Interrupted => return start_again(service, row).await,
+        VmStatus::Stopped { reason } => reason,
+        VmStatus::Absent => Some("the machine is no longer on this host".to_owned()),
+    };
+    tracing::info!(droplet.id = row.id, reason, "a machine is off");
+    let mut tx = service.db.write().await?;
+    droplet::found_off(&mut tx, row.id, reason.as_deref()).await?;
+    tx.commit().await?;
     Ok(())
 }

@@ -72,6 +72,10 @@ fn output(socket: &mut WebSocket<TcpStream>, wanted: &str) {
     }
 }
 
+fn closed(socket: &mut WebSocket<TcpStream>) {
+    while !matches!(socket.read(), Ok(Message::Close(_)) | Err(_)) {}
+}
+
 /// A viewer of a screen, which speaks RFB (RFC 6143).
 struct Screen {
     socket: WebSocket<TcpStream>,
@@ -173,14 +177,11 @@ fn several_see_the_console_and_one_types() {
         output(viewer, "SeaBIOS");
     }
 
+    // Nobody has the service keep more of what is typed than somebody pastes.
+    let _ = second.send(Message::binary(vec![b'x'; 1 << 20]));
+    closed(&mut second);
     let action = json!({"type": "power_off"});
     service.call("POST", &format!("/v2/droplets/{id}/actions"), &action);
-    let closed = |socket: &mut WebSocket<TcpStream>| loop {
-        match socket.read() {
-            Ok(Message::Close(_)) | Err(_) => break,
-            Ok(_) => {}
-        }
-    };
     closed(&mut first);
     closed(&mut watcher);
     wait_for(|| (open(&service, &path, token).err() == Some(409)).then_some(()));
@@ -195,6 +196,7 @@ fn a_ticket_opens_its_console_once() {
     let ticket = |kind: &str| {
         let answer = post(&service, id, "tickets", &json!({"kind": kind}));
         assert_eq!(answer.status(), 201, "{}", answer.body());
+        assert_eq!(answer.headers()["cache-control"], "no-store");
         body(&answer)["ticket"]["path"].as_str().unwrap().to_owned()
     };
     let screen = ticket("vnc");

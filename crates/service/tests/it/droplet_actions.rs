@@ -90,10 +90,9 @@ fn one_thing_is_done_at_a_time() {
     let vm = until(&service, id, "off");
     let reason = vm["abbild"]["reason"].as_str().unwrap();
     assert!(reason.contains("within 1 seconds"), "{reason}");
-    // What is the case already is done at once.
     for off in ["shutdown", "power_off"] {
-        let answer = post(&service, id, &kind(off));
-        assert_eq!(body(&answer)["action"]["status"], "completed");
+        let again = done(&service, id, &kind(off));
+        assert_eq!(again["status"], "completed", "{again}");
     }
     let message = refused(&post(&service, id, &kind("reboot")));
     assert!(message.contains("`power_on`"), "{message}");
@@ -110,6 +109,7 @@ fn one_thing_is_done_at_a_time() {
     assert_ne!(first, second);
     done(&service, id, &kind("power_cycle"));
     assert_ne!(second, process(&service, id));
+    // What is the case already is done at once.
     let answer = post(&service, id, &kind("power_on"));
     assert_eq!(body(&answer)["action"]["status"], "completed");
 }
@@ -280,6 +280,33 @@ fn a_guest_without_an_agent_gets_no_password_and_the_way_in_is_named() {
 }
 
 #[test]
+fn a_job_whose_lease_ran_out_is_not_begun_beside_itself() {
+    let (service, image) = service();
+    let id = machine(&service, &image, "web");
+    // It waits for an agent that there is not.
+    let answer = post(&service, id, &json!({"type": "password_reset"}));
+    let action = body(&answer)["action"]["id"].clone();
+    let attempts = format!("SELECT attempts FROM actions WHERE id = {action}");
+    let attempts = || {
+        let text = sqlx::AssertSqlSafe(attempts.clone());
+        service.with_database(async |pool| {
+            let attempts: i64 = sqlx::query_scalar(text).fetch_one(pool).await.unwrap();
+            attempts
+        })
+    };
+    wait_for(|| (attempts() == 1).then_some(()));
+    // As after a database that was away for long.
+    for _ in 0..10 {
+        service.execute(&format!(
+            "UPDATE actions SET lease_until = 0 WHERE id = {action}"
+        ));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+    }
+    assert_eq!(attempts(), 1);
+    until(&service, id, "active");
+}
+
+#[test]
 fn machines_that_ran_when_the_host_went_down_are_started_again() {
     let (mut service, image) = service();
     let [on, off, killed] = ["on", "off", "killed"].map(|name| machine(&service, &image, name));
@@ -295,6 +322,11 @@ fn machines_that_ran_when_the_host_went_down_are_started_again() {
         let boot = format!("regions/hal1/vms/{id}/boot");
         std::fs::write(service.data().join(boot), "an earlier one").unwrap();
     }
+    // A guest makes QEMU say this by a ping.
+    let log = service
+        .data()
+        .join(format!("regions/hal1/vms/{on}/qemu.log"));
+    std::fs::write(log, "Slirp: external icmpv6 not supported yet\n").unwrap();
     service.resume();
     let vm = until(&service, killed, "off");
     assert!(vm["abbild"]["reason"].as_str().unwrap().contains("killed"));

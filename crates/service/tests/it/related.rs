@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::droplet_actions;
 use crate::service::{Service, body, raw_disk, wait_for};
 
 /// A machine that nobody starts is enough to be asked about.
@@ -62,6 +63,39 @@ fn a_droplet_goes_with_everything_that_belongs_to_it() {
     assert_eq!(service.json(&format!("{path}/status")), ended);
     let selective = service.send("DELETE", &format!("{path}/selective"), &[], b"{}");
     assert_eq!(selective.status(), 404, "gone already");
+}
+
+#[test]
+fn a_machine_that_cannot_be_removed_is_removed_when_it_can_be() {
+    let service = Service::start();
+    let image = service.import("one", "hal1", &raw_disk(4, b"x"));
+    let id = droplet_actions::machine(&service, &image, "web");
+    droplet_actions::done(&service, id, &json!({"type": "power_off"}));
+    let machine = service.data().join(format!("regions/hal1/vms/{id}"));
+    // As if a QEMU lived that nobody can end.
+    let lock = std::fs::File::open(machine.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let gone = service.send("DELETE", &format!("/v2/droplets/{id}"), &[], b"");
+    assert_eq!(gone.status(), 204);
+    let path = format!("/v2/droplets/{id}/destroy_with_associated_resources");
+    let status = || service.json(&format!("{path}/status"));
+    let trouble = wait_for(|| {
+        status()["droplet"]["error_message"]
+            .as_str()
+            .map(str::to_owned)
+    });
+    assert!(trouble.contains("does not end"), "{trouble}");
+    assert_eq!(status()["completed_at"], json!(null));
+    assert_eq!(status()["failures"], 0);
+    lock.unlock().unwrap();
+    let retry = service.send("POST", &format!("{path}/retry"), &[], b"");
+    assert_eq!(retry.status(), 202);
+    let ended = wait_for(|| {
+        let status = status();
+        (!status["completed_at"].is_null()).then_some(status)
+    });
+    assert_eq!(ended["droplet"]["error_message"], json!(null), "{ended}");
+    assert!(!machine.exists());
 }
 
 #[test]

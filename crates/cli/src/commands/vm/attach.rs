@@ -26,6 +26,8 @@ pub type Socket = WebSocket<MaybeTlsStream<TcpStream>>;
 
 /// Ctrl-], as in telnet.
 const DETACH: u8 = 0x1d;
+/// How long output is printed before anything else is looked at.
+const MOMENT: Duration = Duration::from_millis(100);
 /// Longest time for connection and handshake.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,8 @@ pub struct Attached {
     input_open: bool,
     /// The socket has not taken everything yet.
     pending: bool,
+    /// The socket, or what was read from it, may hold more than was printed.
+    unread: bool,
     heard: Instant,
     /// What is typed reaches the machine.
     keyboard: bool,
@@ -67,6 +71,7 @@ impl Attached {
             linger,
             input_open: true,
             pending: false,
+            unread: false,
             heard: Instant::now(),
             keyboard: false,
         })
@@ -96,10 +101,17 @@ impl Attached {
         }
     }
 
-    /// Prints everything that has arrived.
+    /// Prints what has arrived, but not for longer than a moment: a guest that never falls silent, at a slow
+    /// terminal, must not keep us from the keys that detach.
     fn receive(&mut self) -> anyhow::Result<Option<End>> {
         let mut out = io::stdout().lock();
+        let begun = Instant::now();
+        self.unread = false;
         let end = loop {
+            if begun.elapsed() > MOMENT {
+                self.unread = true;
+                break None;
+            }
             let bytes = match self.socket.read() {
                 Ok(Message::Binary(bytes)) => bytes,
                 Ok(Message::Text(text)) => {
@@ -145,7 +157,7 @@ impl Attached {
     /// Waits for any side, at most a second; whether there is input.
     fn wait(&self) -> anyhow::Result<bool> {
         // A signal between the question whether there was one and this call is seen a second late.
-        let mut timeout = Duration::from_secs(1);
+        let mut timeout = Duration::from_secs(u64::from(!self.unread));
         if let (false, Some(linger)) = (self.input_open, self.linger) {
             timeout = timeout.min(linger.saturating_sub(self.heard.elapsed()));
         }

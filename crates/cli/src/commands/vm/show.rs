@@ -86,7 +86,7 @@ pub fn write(out: &mut dyn Write, vm: &Droplet) -> io::Result<()> {
     fields(out, &lines)?;
     let warnings = extra.map_or(&[][..], |extra| &extra.warnings);
     for warning in warnings {
-        writeln!(out, "warning: {}", clean(warning))?;
+        writeln!(out, "image warning: {}", clean(warning))?;
     }
     Ok(())
 }

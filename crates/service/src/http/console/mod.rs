@@ -28,6 +28,8 @@ use crate::vm::Hypervisor;
 
 /// The most of a log that one answer carries.
 const MAX_LOG_BYTES: u64 = 16 << 20;
+/// Of one message to the serial console, as large as somebody may paste.
+const MAX_TYPED_BYTES: usize = 128 << 10;
 /// How long the machine may take for what was typed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -80,7 +82,7 @@ pub async fn attach(
 ) -> ApiResult<Response> {
     let (row, holder) = visitor.enter(&service, id, ConsoleKind::Serial).await?;
     let may_type = visitor.entrance.may_type()?;
-    let upgrade = handshake.upgrade()?;
+    let upgrade = handshake.upgrade(MAX_TYPED_BYTES)?;
     let hypervisor = &service.region(&row.region)?.hypervisor;
     let viewer = service
         .consoles

@@ -22,6 +22,8 @@ use crate::vm::{Hypervisor, KEYS};
 
 /// Keys that can be pressed together.
 const MAX_KEYS: usize = 8;
+/// Of one message to the screen. Viewers send keys, and sometimes a clipboard.
+const MAX_RFB_BYTES: usize = 1 << 20;
 
 /// Attaches to the screen
 ///
@@ -55,7 +57,7 @@ pub async fn attach(
             "`mode` is for the serial console; a viewer of VNC decides itself whether it only looks",
         ));
     }
-    let upgrade = handshake.upgrade()?;
+    let upgrade = handshake.upgrade(MAX_RFB_BYTES)?;
     let hypervisor = &service.region(&row.region)?.hypervisor;
     let screen = hypervisor.screen(row.id).await.map_err(unreachable)?;
     let session = service.drain.session();

@@ -20,7 +20,7 @@ use crate::db::droplet::DropletRow;
 use crate::db::word;
 use crate::http::action::timestamp;
 use crate::http::droplet::live;
-use crate::http::{ApiError, ApiResult, Body, PathId};
+use crate::http::{ApiError, ApiResult, Body, NO_STORE, NoStore, PathId};
 
 /// Somebody who wants to see a console. What the route demands has been checked, unless they have a
 /// ticket.
@@ -102,7 +102,7 @@ pub async fn create(
     identity: Identity,
     PathId(id): PathId,
     Body(request): Body<CreateConsoleTicket>,
-) -> ApiResult<(StatusCode, Json<ConsoleTicketOne>)> {
+) -> ApiResult<(StatusCode, NoStore, Json<ConsoleTicketOne>)> {
     let row = live(service.db.read(), identity.account.id, id).await?;
     let secret = auth::random()?;
     let mut tx = service.db.write().await?;
@@ -118,5 +118,9 @@ pub async fn create(
         path: format!("/v2/droplets/{id}/{console}?ticket={secret}"),
         expires_at: timestamp(expires_at),
     };
-    Ok((StatusCode::CREATED, Json(ConsoleTicketOne { ticket })))
+    Ok((
+        StatusCode::CREATED,
+        NO_STORE,
+        Json(ConsoleTicketOne { ticket }),
+    ))
 }

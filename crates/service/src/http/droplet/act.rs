@@ -9,7 +9,6 @@ use abbild_api::{
 };
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{create, forward, live, tagged};
@@ -19,7 +18,7 @@ use crate::db::action::ActionRow;
 use crate::db::droplet::{self, DropletRow};
 use crate::db::image::NewImage;
 use crate::db::{self, Tx, image};
-use crate::http::{ApiError, ApiResult, Body, Paging, PathId, action, checked_name};
+use crate::http::{ApiError, ApiResult, Body, NO_STORE, Paging, PathId, action, checked_name};
 use crate::machine::{self, password::NewPassword};
 use crate::quota;
 use crate::size::Size;
@@ -94,8 +93,8 @@ pub async fn act_tagged(
 
 /// Headers of an answer; nobody on its way keeps one with a secret, nor does an `Idempotency-Key`.
 fn secrecy(has_secret: bool) -> HeaderMap {
-    let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    has_secret.then_some(no_store).into_iter().collect()
+    let headers = NO_STORE.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    headers.into_iter().filter(|_| has_secret).collect()
 }
 
 /// A new action, and what is only told to whoever asked for it.
@@ -125,8 +124,8 @@ async fn begin(
     let status = row.status()?;
     let is_done = match wanted {
         DropletAction::PowerOn => status == DropletStatus::Active,
-        DropletAction::PowerOff | DropletAction::Shutdown => status == DropletStatus::Off,
-        DropletAction::PowerCycle => false,
+        // One that is paused is off for its owner, and still to be ended.
+        DropletAction::PowerOff | DropletAction::Shutdown | DropletAction::PowerCycle => false,
         DropletAction::Reboot if status == DropletStatus::Active => false,
         DropletAction::Reboot => {
             return Err(ApiError::unprocessable(

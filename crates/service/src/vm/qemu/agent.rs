@@ -29,7 +29,7 @@ pub enum Error {
     /// Nobody answers, or not as an agent does.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It understood, and refused; its words.
+    /// It understood, and refused; its words, fit to be shown.
     #[error("{0}")]
     Refused(String),
 }
@@ -92,7 +92,7 @@ impl Agent {
             return Ok(value.take());
         }
         match answer["error"]["desc"].as_str() {
-            Some(words) => Err(Error::Refused(words.to_owned())),
+            Some(words) => Err(Error::Refused(abbild_guest::clean(words))),
             None => Err(nonsense(&text)),
         }
     }
@@ -158,11 +158,11 @@ mod tests {
     async fn what_was_left_unread_is_no_answer() {
         let before = b"{\"return\": {}}\n{\"ret".to_vec();
         set(agent(before, "{\"return\": {}}\r\n")).await.unwrap();
-        let error = r#"{"error": {"class": "GenericError", "desc": "no such user"}}"#;
+        let error = r#"{"error": {"class": "GenericError", "desc": "no such\u0000user"}}"#;
         let refused = set(agent(Vec::new(), error.to_owned().leak())).await;
         assert!(matches!(refused, Err(Error::Io(_))), "the line has no end");
         let refused = set(agent(Vec::new(), format!("{error}\n").leak())).await;
-        assert_eq!(refused.unwrap_err().to_string(), "no such user");
+        assert_eq!(refused.unwrap_err().to_string(), "no such\\u{0}user");
     }
 
     #[tokio::test]

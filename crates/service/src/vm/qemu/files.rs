@@ -45,7 +45,10 @@ use tokio::net::UnixStream;
 
 use super::confine::{self, Owner};
 use super::equipment::{Equipment, Uefi};
-use super::parts::{build_disk, config_drive, link_image, put, readable, virtual_size};
+use super::parts::{
+    backing_file, build_disk, config_drive, link_image, put, readable, virtual_size,
+};
+use super::remains;
 use crate::vm::network::Network;
 use crate::vm::platform;
 use crate::vm::{Rescue, VmError, VmId, VmSpec, VmStatus};
@@ -79,6 +82,10 @@ const HELD: &str = "held";
 
 /// The reason of a machine that is off because its guest wanted it.
 pub const POWERED_OFF: &str = "the guest powered itself off";
+/// The reason of one whose QEMU did not end in order.
+const KILLED: &str = "QEMU failed or was killed, or the host went down";
+/// What QEMU says when a signal ends it.
+const SIGNALLED: &str = "terminating on signal";
 
 /// A guest may print for ever; when its log takes more than this on disk, all but
 /// [`KEPT_LOG_BYTES`] of it is given back.
@@ -106,6 +113,14 @@ pub struct Launch {
     /// Absent in the files of earlier versions.
     #[serde(default = "platform::before_choice")]
     pub hardware: Hardware,
+}
+
+impl Launch {
+    /// Whether QEMU was started with the size that the machine is to have.
+    pub fn has_size_of(&self, spec: &VmSpec) -> bool {
+        (self.vcpus, self.memory_mib, self.disk_bytes)
+            == (spec.vcpus, spec.memory_mib, spec.disk_bytes)
+    }
 }
 
 /// Attaches to an I/O error what was being done.
@@ -164,25 +179,21 @@ impl MachineDir {
     /// the two is there, and whole.
     pub fn exchange(&self) -> Result<(), VmError> {
         let new = self.unfinished();
-        let doing = || doing(format!("creating {}", self.path.display()));
-        if !self.exists() {
-            return fs::rename(&new, &self.path).map_err(doing());
-        }
-        rustix::fs::renameat_with(CWD, &new, CWD, &self.path, RenameFlags::EXCHANGE)
+        let flags = match self.exists() {
+            true => RenameFlags::EXCHANGE,
+            false => RenameFlags::empty(),
+        };
+        rustix::fs::renameat_with(CWD, &new, CWD, &self.path, flags)
             .map_err(io::Error::from)
-            .and_then(|()| fs::remove_dir_all(&new))
-            .map_err(doing())
+            .and_then(|()| remains::sync(self.path.parent().unwrap_or(&self.path)))
+            .and_then(|()| remains::remove(&new))
+            .map_err(doing(format!("creating {}", self.path.display())))
     }
 
     /// Makes a new machine beside the one that is there, if one is.
     pub fn prepare(&self, spec: &VmSpec, uefi: &Uefi) -> Result<(), VmError> {
         let new = self.unfinished();
-        match fs::remove_dir_all(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(doing(format!("removing {}", new.display()))(error));
-            }
-            _ => {}
-        }
+        remains::remove(&new).map_err(doing(format!("removing {}", new.display())))?;
         let image = absolute(&spec.image)?;
         let launch = Launch {
             id: spec.id,
@@ -210,6 +221,7 @@ impl MachineDir {
         let launch = serde_json::to_vec_pretty(&launch).map_err(io::Error::from);
         launch
             .and_then(|launch| fs::write(new.join(LAUNCH), launch))
+            .and_then(|()| remains::sync_all(&new))
             .map_err(doing("writing launch.json"))
     }
 
@@ -258,13 +270,16 @@ impl MachineDir {
     fn prepare_rescue(&self, file: &Path, hardware: &Hardware, uefi: &Uefi) -> Result<(), VmError> {
         let (disk, variables) = (self.file(RESCUE_DISK), self.file(RESCUE_VARS));
         link_image(file, &self.file(RESCUE_BASE))?;
-        if disk.exists() {
+        let image = absolute(file)?;
+        // One of another image is left of a rescue that did not come about.
+        if backing_file(&disk).is_ok_and(|backing| backing == image.as_bytes()) {
             return Ok(());
         }
+        remove_file(&disk)?;
+        remove_file(&variables)?;
         if hardware.firmware == Firmware::Uefi {
             uefi.copy_variables(&variables)?;
         }
-        let image = absolute(file)?;
         let size = virtual_size(file).map_err(doing(format!("reading the image {image}")))?;
         // Under its name only when it is whole.
         let new = self.file("rescue.new");
@@ -337,7 +352,7 @@ impl MachineDir {
     /// Gives the user of the machine what QEMU writes, and an empty directory for what it makes.
     fn hand_over(&self) -> io::Result<()> {
         let run = self.file(RUN);
-        gone_or(fs::remove_dir_all(&run))?;
+        remains::remove_hostile(&run)?;
         for name in LEGACY.iter().map(|name| self.file(name)) {
             gone_or(fs::remove_file(name))?;
         }
@@ -419,15 +434,18 @@ impl MachineDir {
         }
     }
 
-    /// Whether QEMU lived when the host went down: it was started in an earlier boot of it, and ended
-    /// neither because its guest powered off nor by a fault of its own. An orderly host ends its
-    /// processes by a signal, which QEMU writes down.
+    /// Whether QEMU lived when the host went down: it was started in an earlier boot of it, and did not end
+    /// because its guest powered off. An orderly host ends its processes by a signal, which QEMU writes down.
     fn went_down_with_host(&self) -> bool {
         let earlier = fs::read_to_string(self.file(BOOT)).is_ok_and(|boot| boot != boot_id());
-        let words = self.last_words();
-        let killed = words.is_empty() && self.made_by_qemu(QMP_SOCKET).exists();
-        let ended = words.contains("terminating on signal");
-        earlier && !self.file(STOPPED).exists() && (killed || ended)
+        let ended = !self.ended_in_order() || self.last_words().contains(SIGNALLED);
+        earlier && !self.file(STOPPED).exists() && ended
+    }
+
+    /// Whether the last QEMU ended by itself or because it was told to, not by a fault or a power cut: then
+    /// it has removed its socket.
+    fn ended_in_order(&self) -> bool {
+        !self.made_by_qemu(QMP_SOCKET).exists()
     }
 
     /// Why the last QEMU ended; `None` if that was asked for.
@@ -436,23 +454,22 @@ impl MachineDir {
             return None;
         }
         let words = self.last_words();
-        if !words.is_empty() {
-            return Some(words);
-        }
-        // In an orderly end QEMU removes the socket.
-        Some(if self.made_by_qemu(QMP_SOCKET).exists() {
-            "QEMU was killed, or the host went down".into()
-        } else if self.was_started() {
-            POWERED_OFF.into()
-        } else {
-            "it was never started".into()
+        Some(match self.ended_in_order() {
+            _ if !self.was_started() => "it was never started".into(),
+            true if words.contains(SIGNALLED) => words,
+            true => POWERED_OFF.into(),
+            false if words.is_empty() => KILLED.into(),
+            // They may be the cause, or older.
+            false => format!("{KILLED}; the last it said: {words}"),
         })
     }
 
-    /// The end of QEMU's own log.
+    /// The end of QEMU's own log, fit to be shown: a guest has a hand in what it says.
     pub fn last_words(&self) -> String {
         let bytes = tail(&self.file(QEMU_LOG), REASON_BYTES).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).trim().to_owned()
+        let lines = bytes.split(|byte| *byte == b'\n').map(abbild_guest::clean);
+        let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+        lines.join("\n")
     }
 
     /// Connects to one of the machine's sockets. It is named by an open descriptor, since its path may
@@ -480,10 +497,17 @@ impl MachineDir {
         }
     }
 
-    /// Gives back the disk space of the console log's older part. The file keeps its length, so
-    /// QEMU can go on appending meanwhile.
-    pub fn trim_console_log(&self) -> io::Result<()> {
-        let path = self.file(SERIAL_LOG);
+    /// Gives back the disk space of the older parts of the console's log, and of QEMU's own, to which its
+    /// guest can make it write for ever.
+    pub fn trim_logs(&self) -> io::Result<()> {
+        [SERIAL_LOG, QEMU_LOG]
+            .iter()
+            .try_for_each(|name| self.trim(name))
+    }
+
+    /// The file keeps its length, so QEMU can go on writing at its end meanwhile.
+    fn trim(&self, name: &str) -> io::Result<()> {
+        let path = self.file(name);
         let Ok(metadata) = fs::metadata(&path) else {
             return Ok(());
         };
@@ -501,9 +525,9 @@ impl MachineDir {
         let removing = || doing(format!("removing {}", self.path.display()));
         let unfinished = self.unfinished();
         // A removal that is interrupted must not leave half a machine under its real name.
-        gone_or(fs::remove_dir_all(&unfinished))
+        remains::remove(&unfinished)
             .and_then(|()| gone_or(fs::rename(&self.path, &unfinished)))
-            .and_then(|()| gone_or(fs::remove_dir_all(&unfinished)))
+            .and_then(|()| remains::remove(&unfinished))
             .map_err(removing())
     }
 }
@@ -542,7 +566,7 @@ pub fn remove_file(path: &Path) -> Result<(), VmError> {
 }
 
 /// What is not there needs nothing done to it.
-fn gone_or(result: io::Result<()>) -> io::Result<()> {
+pub fn gone_or(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -10,14 +10,24 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use super::files::{DISK, MachineDir, RESCUE_DISK, SERIAL_LOG, SNAPSHOT, doing};
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use super::files::{MachineDir, RUN, doing};
 use super::{Qemu, process};
 use crate::uploads::capacity;
 use crate::vm::{VmError, VmId};
 
 /// A guest that only keeps its logs is not who fills the disk.
 const LITTLE: u64 = 1 << 20;
+
+/// A machine has about twenty; a QEMU that was broken out of may make any number, and is not to take our
+/// time as well.
+const MOST_FILES: usize = 1000;
+/// How long one machine may hold up the look at the others.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The room of a region's machines.
 #[derive(Debug)]
@@ -85,13 +95,15 @@ impl Guard {
         Ok(ids.map(|id: VmId| (id, self.size(id))).collect())
     }
 
+    /// What all of its files take. Only growth counts, so the canonical image does no harm.
     fn size(&self, id: VmId) -> u64 {
-        let files = [DISK, RESCUE_DISK, SNAPSHOT, SERIAL_LOG];
-        let paths = files.map(|name| self.machines.join(id.to_string()).join(name));
-        let blocks = paths
-            .iter()
-            .filter_map(|path| Some(fs::metadata(path).ok()?.blocks()));
-        blocks.sum::<u64>().saturating_mul(512)
+        let machine = self.machines.join(id.to_string());
+        let entries = [machine.join(RUN), machine].map(fs::read_dir);
+        let files = entries.into_iter().flatten().flat_map(|entries| {
+            let files = entries.flatten().take(MOST_FILES);
+            files.filter_map(|file| Some(file.metadata().ok()?.blocks()))
+        });
+        files.sum::<u64>().saturating_mul(512)
     }
 }
 
@@ -100,15 +112,25 @@ impl Guard {
 /// # Errors
 /// When it cannot be found out who they are. One that cannot be paused does not save the others.
 pub async fn look(qemu: &Qemu) -> Result<(), VmError> {
-    for id in qemu.guard.growing()? {
-        let (machine, _guard) = qemu.machine(id).await;
-        match pause(&machine).await {
-            Ok(()) => tracing::warn!(machine = id, "paused, because the disk is nearly full"),
-            Err(_) if !machine.is_alive()? => {}
-            Err(error) => tracing::error!(machine = id, %error, "it fills the disk, and goes on"),
+    let pauses = qemu.guard.growing()?.into_iter().map(async |id| {
+        let paused = timeout(PATIENCE, async {
+            let (machine, _guard) = qemu.machine(id).await;
+            pause(&machine).await
+        });
+        match paused.await {
+            Ok(Ok(())) => tracing::warn!(machine = id, "paused, because the disk is nearly full"),
+            _ if !qemu.directory(id).is_alive()? => {}
+            Ok(Err(error)) => {
+                tracing::error!(machine = id, %error, "it fills the disk, and goes on");
+            }
+            Err(_) => tracing::error!(
+                machine = id,
+                "it fills the disk, and could not be paused yet"
+            ),
         }
-    }
-    Ok(())
+        Ok(())
+    });
+    join_all(pauses).await.into_iter().collect()
 }
 
 async fn pause(machine: &MachineDir) -> Result<(), VmError> {

@@ -21,6 +21,7 @@ mod netdev;
 mod parts;
 mod process;
 mod qmp;
+mod remains;
 mod screenshot;
 mod snapshot;
 #[cfg(test)]
@@ -225,19 +226,22 @@ impl Qemu {
         })
     }
 
-    /// Ends all machines and removes them, also such as are only half made.
+    /// Ends all machines and removes them, also such as are only half made. One that cannot be removed
+    /// does not save the others.
     ///
     /// # Errors
     ///
-    /// The directory cannot be read, or a machine does not end.
+    /// The directory cannot be read.
     pub async fn delete_all(&self) -> Result<(), VmError> {
         let reading = || doing(format!("reading {}", self.machines.display()));
         for entry in std::fs::read_dir(&self.machines).map_err(reading())? {
             let name = entry.map_err(reading())?.file_name();
             let name = name.to_string_lossy();
             let id = name.split('.').next().and_then(|id| id.parse().ok());
-            if let Some(id) = id {
-                self.delete(id).await?;
+            if let Some(id) = id
+                && let Err(error) = self.delete(id).await
+            {
+                tracing::error!(machine = id, %error, "a machine is left behind");
             }
         }
         Ok(())
@@ -365,8 +369,8 @@ impl Hypervisor for Qemu {
         if !machine.is_alive()? {
             return Ok(machine.rest());
         }
-        if let Err(error) = machine.trim_console_log() {
-            tracing::warn!(machine = id, %error, "the console log cannot be shortened");
+        if let Err(error) = machine.trim_logs() {
+            tracing::warn!(machine = id, %error, "its logs cannot be shortened");
         }
         let asked = async { process::run_state(&mut process::monitor(&machine).await?).await };
         Ok(match timeout(STATUS_TIMEOUT, asked).await {
@@ -418,11 +422,11 @@ impl Hypervisor for Qemu {
     }
 
     async fn set_password(&self, id: VmId, user: &str, hash: &str) -> Result<(), VmError> {
-        let (machine, _guard) = self.running(id).await?;
-        let set = async {
-            let mut agent = Agent::greet(machine.connect(AGENT_SOCKET).await?).await?;
-            agent.set_password(user, hash).await
-        };
+        let (machine, guard) = self.running(id).await?;
+        let socket = machine.connect(AGENT_SOCKET).await;
+        // It is the guest's to answer, and others need the machine meanwhile.
+        drop(guard);
+        let set = async { Agent::greet(socket?).await?.set_password(user, hash).await };
         set.await.map_err(|error| match error {
             agent::Error::Io(error) => {
                 tracing::info!(machine = id, %error, "no guest agent answers");

@@ -15,6 +15,9 @@ use super::files::{doing, remove_file};
 use crate::vm::config_drive::ConfigDrive;
 use crate::vm::{VmError, VmSpec};
 
+/// The longest that the specification allows.
+const MOST_NAME_BYTES: u32 = 1023;
+
 /// The config drive of a machine.
 pub fn config_drive(spec: &VmSpec, uuid: &str) -> Result<Vec<u8>, VmError> {
     let drive = ConfigDrive {
@@ -59,6 +62,19 @@ pub fn virtual_size(path: &Path) -> io::Result<u64> {
         ));
     }
     Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
+/// The name of the file that a qcow2 file lies over, which may be in the table of a hostile one (qcow2
+/// specification, header, bytes 8 to 19).
+pub fn backing_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut place = [0; 12];
+    file.read_exact_at(&mut place, 8)?;
+    let [a, b, c, d, e, f, g, h, length @ ..] = place;
+    let length = u32::from_be_bytes(length).min(MOST_NAME_BYTES);
+    let mut name = vec![0; length as usize];
+    file.read_exact_at(&mut name, u64::from_be_bytes([a, b, c, d, e, f, g, h]))?;
+    Ok(name)
 }
 
 /// Gives the canonical image at `image` the name `link` as well, unless it has it. When the store has got

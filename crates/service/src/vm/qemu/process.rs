@@ -63,9 +63,21 @@ pub struct Means<'a> {
 
 /// Starts QEMU unless it lives already; returns when the guest runs.
 pub async fn start(machine: &MachineDir, spec: &VmSpec, means: Means<'_>) -> Result<(), VmError> {
-    let Some(lock) = machine.take_lock()? else {
-        return resume(machine).await;
-    };
+    loop {
+        match machine.take_lock()? {
+            Some(lock) => return launch(machine, spec, means, lock).await,
+            None if resume(machine, spec, means).await? => return Ok(()),
+            None => end(machine, true).await?,
+        }
+    }
+}
+
+async fn launch(
+    machine: &MachineDir,
+    spec: &VmSpec,
+    means: Means<'_>,
+    lock: File,
+) -> Result<(), VmError> {
     let launch = machine.refresh(spec, means.equipment)?;
     netdev::check(&launch.network)?;
     let rescue = spec.rescue.as_ref();
@@ -153,11 +165,16 @@ async fn first_contact(machine: &MachineDir, disk_bytes: u64) -> Result<(), VmEr
         }
     };
     let mut qmp = Qmp::negotiate(stream).await?;
+    grow(machine, &mut qmp, disk_bytes).await?;
+    go(&mut qmp).await
+}
+
+async fn grow(machine: &MachineDir, qmp: &mut Qmp, disk_bytes: u64) -> Result<(), VmError> {
     if machine.disk_bytes()? < disk_bytes {
         let larger = json!({ "node-name": DISK_NODE, "size": disk_bytes });
         qmp.execute_with("block_resize", larger).await?;
     }
-    go(&mut qmp).await
+    Ok(())
 }
 
 /// The monitor of a machine whose QEMU answers.
@@ -170,21 +187,38 @@ pub async fn monitor(machine: &MachineDir) -> Result<Qmp, VmError> {
 }
 
 /// Sets a machine going that lives but may be paused: by a service that died in the middle of
-/// starting it, or by QEMU when the host's disk was full.
-async fn resume(machine: &MachineDir) -> Result<(), VmError> {
+/// starting it, or by QEMU when the host's disk was full. Returns false if it must be started anew: it
+/// is beyond help, or is to have another size now.
+async fn resume(machine: &MachineDir, spec: &VmSpec, means: Means<'_>) -> Result<bool, VmError> {
     let deadline = Instant::now() + START_TIMEOUT;
-    loop {
+    let stream = loop {
         match machine.connect(QMP_SOCKET).await {
-            Ok(stream) => {
-                machine.mark_held(false)?;
-                return go(&mut Qmp::negotiate(stream).await?).await;
-            }
+            Ok(stream) => break stream,
+            Err(_) if !machine.is_alive()? => return Ok(false),
             Err(error) if Instant::now() > deadline => {
                 return Err(doing("connecting to QEMU")(error));
             }
             Err(_) => sleep(PAUSE).await,
         }
+    };
+    let mut qmp = Qmp::negotiate(stream).await?;
+    match run_state(&mut qmp).await?.as_str() {
+        "running" => return Ok(true),
+        "internal-error" | "guest-panicked" | "shutdown" => return Ok(false),
+        // Nothing of what comes after its start was certainly done.
+        "prelaunch" => {
+            let pid = machine
+                .pid()
+                .map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+            if let (Some(groups), Some(pid)) = (means.groups, pid) {
+                groups.admit(pid, spec)?;
+            }
+            grow(machine, &mut qmp, spec.disk_bytes).await?;
+        }
+        _ if !machine.launch()?.has_size_of(spec) => return Ok(false),
+        _ => machine.mark_held(false)?,
     }
+    go(&mut qmp).await.map(|()| true)
 }
 
 async fn go(qmp: &mut Qmp) -> Result<(), VmError> {

@@ -54,7 +54,7 @@ impl Qmp {
         let mut qmp = Self {
             stream: BufReader::new(stream),
         };
-        let greeting = qmp.receive().await?;
+        let greeting = in_time(qmp.receive()).await?;
         if greeting.get("QMP").is_none() {
             return Err(Error::Protocol(greeting.to_string()));
         }
@@ -77,6 +77,10 @@ impl Qmp {
     ///
     /// As [`Self::execute`].
     pub async fn execute_with(&mut self, command: &str, arguments: Value) -> Result<Value, Error> {
+        in_time(self.exchange(command, arguments)).await
+    }
+
+    async fn exchange(&mut self, command: &str, arguments: Value) -> Result<Value, Error> {
         let message = json!({ "execute": command, "arguments": arguments });
         let line = format!("{message}\n");
         self.stream.get_mut().write_all(line.as_bytes()).await?;
@@ -101,14 +105,18 @@ impl Qmp {
     async fn receive(&mut self) -> Result<Value, Error> {
         let mut line = Vec::new();
         let mut limited = (&mut self.stream).take(MAX_LINE_BYTES);
-        tokio::time::timeout(ANSWER_TIMEOUT, limited.read_until(b'\n', &mut line))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        limited.read_until(b'\n', &mut line).await?;
         if line.is_empty() {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         serde_json::from_slice(&line).map_err(|error| Error::Protocol(error.to_string()))
     }
+}
+
+/// All of an answer, events before it included: one every few seconds must not hold up anybody for ever.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let timed = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+    timed.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
 #[cfg(test)]
@@ -153,6 +161,27 @@ mod tests {
             panic!("the monitor has hung up")
         };
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn events_without_end_are_no_answer() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        tokio::spawn(async move {
+            let greeting = format!("{GREETING}\n{{\"return\": {{}}}}\n");
+            theirs.write_all(greeting.as_bytes()).await.unwrap();
+            while theirs
+                .write_all(b"{\"event\": \"RTC_CHANGE\"}\n")
+                .await
+                .is_ok()
+            {
+                tokio::time::sleep(ANSWER_TIMEOUT / 4).await;
+            }
+        });
+        let mut qmp = Qmp::negotiate(ours).await.unwrap();
+        let Error::Io(error) = qmp.execute("query-status").await.unwrap_err() else {
+            panic!("nothing was answered")
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]

@@ -171,15 +171,29 @@ async fn who_takes_the_last_room_is_paused_and_can_go_on() {
     }
     let qemu = driver(u64::MAX).await;
     qemu.keep_room().await.unwrap();
-    let disk = host.machine_path(1).join(files::DISK);
-    let mut disk = std::fs::OpenOptions::new().append(true).open(disk).unwrap();
-    std::io::Write::write_all(&mut disk, &[1; 3 << 20]).unwrap();
-    qemu.keep_room().await.unwrap();
-    let VmStatus::Stopped { reason } = qemu.status(1).await.unwrap() else {
-        panic!("it is paused")
+    let grow = |name: &str| {
+        let file = host.machine_path(1).join(name);
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(file)
+            .unwrap();
+        std::io::Write::write_all(&mut file, &[1; 3 << 20]).unwrap();
     };
-    assert!(reason.unwrap().contains("disk is nearly full"));
-    assert_eq!(qemu.status(2).await.unwrap(), VmStatus::Running);
+    // Whatever it is that grows.
+    for name in ["run/anything", files::QEMU_LOG, files::DISK] {
+        grow(name);
+        qemu.keep_room().await.unwrap();
+        let VmStatus::Stopped { reason } = qemu.status(1).await.unwrap() else {
+            panic!("it is paused")
+        };
+        assert!(reason.unwrap().contains("disk is nearly full"));
+        assert_eq!(qemu.status(2).await.unwrap(), VmStatus::Running);
+        if name != files::DISK {
+            roomy.start(&host.spec(1)).await.unwrap();
+            qemu.keep_room().await.unwrap();
+        }
+    }
     for id in [1, 3] {
         let error = match id {
             1 => qemu.start(&host.spec(id)).await.unwrap_err(),

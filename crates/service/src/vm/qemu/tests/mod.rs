@@ -407,23 +407,24 @@ async fn a_missing_qemu_is_named_with_the_remedy() {
 }
 
 #[test]
-fn a_long_console_log_gives_its_space_back() {
+fn long_logs_give_their_space_back() {
     use std::os::unix::fs::MetadataExt;
     let directory = tempfile::tempdir().unwrap();
     let machine = MachineDir::new(directory.path(), 1, Confinement::find(None).owner(1));
     std::fs::create_dir(machine.path()).unwrap();
-    let path = machine.path().join(files::SERIAL_LOG);
+    let paths = [files::SERIAL_LOG, files::QEMU_LOG].map(|name| machine.path().join(name));
     let text: Vec<u8> = (0..20u32 << 20)
         .map(|number| (number / 4096) as u8)
         .collect();
-    std::fs::write(&path, &text).unwrap();
-    machine.trim_console_log().unwrap();
-    let metadata = std::fs::metadata(&path).unwrap();
-    assert_eq!(metadata.len(), text.len() as u64);
-    assert!(
-        metadata.blocks() * 512 < 5 << 20,
-        "{} blocks",
-        metadata.blocks()
-    );
+    for path in &paths {
+        std::fs::write(path, &text).unwrap();
+    }
+    machine.trim_logs().unwrap();
+    for path in paths {
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert_eq!(metadata.len(), text.len() as u64);
+        let blocks = metadata.blocks();
+        assert!(blocks * 512 < 5 << 20, "{blocks} blocks");
+    }
     assert_eq!(machine.console_log(1 << 20).unwrap(), text[19 << 20..]);
 }

@@ -44,8 +44,13 @@ async fn what_a_crash_leaves_is_taken_up_or_cleared_away() {
         _ => None,
     });
     assert!(reason.await.contains("interrupted"));
-    qemu.create(&host.spec(1)).await.unwrap();
+    let larger = VmSpec {
+        disk_bytes: 128 << 20,
+        ..host.spec(1)
+    };
+    qemu.create(&larger).await.unwrap();
     assert_eq!(qemu.status(1).await.unwrap(), VmStatus::Running);
+    assert_eq!(machine.disk_bytes().unwrap(), larger.disk_bytes);
     qemu.delete(1).await.unwrap();
     child.wait().await.unwrap();
 
@@ -55,6 +60,90 @@ async fn what_a_crash_leaves_is_taken_up_or_cleared_away() {
     assert_eq!(
         std::fs::read_dir(host.data().join("vms")).unwrap().count(),
         0
+    );
+}
+
+#[tokio::test]
+async fn a_machine_that_was_paused_goes_on_unless_it_has_another_size() {
+    let Some(host) = Host::new(14) else { return };
+    let qemu = host.driver().await;
+    qemu.create(&host.spec(1)).await.unwrap();
+    let machine = qemu.directory(1);
+    let paused = async || {
+        let mut qmp = process::monitor(&machine).await.unwrap();
+        qmp.execute("stop").await.unwrap();
+        machine.pid().unwrap()
+    };
+    let first = paused().await;
+    qemu.start(&host.spec(1)).await.unwrap();
+    assert_eq!(paused().await, first);
+    let larger = VmSpec {
+        vcpus: 2,
+        ..host.spec(1)
+    };
+    qemu.start(&larger).await.unwrap();
+    assert_eq!(qemu.status(1).await.unwrap(), VmStatus::Running);
+    assert_ne!(machine.pid().unwrap(), first);
+    assert_eq!(machine.launch().unwrap().vcpus, 2);
+    qemu.delete(1).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_rescue_that_failed_is_not_taken_for_another() {
+    let Some(host) = Host::new(15) else { return };
+    let qemu = host.driver().await;
+    let spec = host.spec(1);
+    let machine = qemu.directory(1);
+    machine.build(&spec, &Uefi::default()).unwrap();
+    let [one, other] = ["one.qcow2", "other.qcow2"].map(|name| host.data().join(name));
+    for image in [&one, &other] {
+        write_qcow2(image, &[7; 512]);
+    }
+    let disk = machine.file(files::RESCUE_DISK);
+    let refreshed = |file: &PathBuf| {
+        let rescue = Some(crate::vm::Rescue::Image {
+            file: file.clone(),
+            hardware: platform::choose(None),
+        });
+        let spec = VmSpec {
+            rescue,
+            ..spec.clone()
+        };
+        machine.refresh(&spec, &Equipment::default()).unwrap();
+        let backing = parts::backing_file(&disk).unwrap();
+        assert_eq!(backing, file.to_str().unwrap().as_bytes());
+        std::fs::metadata(&disk).unwrap().len()
+    };
+    let new = refreshed(&one);
+    let written = std::fs::OpenOptions::new().append(true).open(&disk);
+    std::io::Write::write_all(&mut written.unwrap(), b"written").unwrap();
+    assert_eq!(refreshed(&one), new + 7, "a rescue lasts over a restart");
+    assert_eq!(refreshed(&other), new);
+}
+
+#[tokio::test]
+async fn why_a_machine_is_off_is_not_what_its_hypervisor_grumbled_about() {
+    let Some(host) = Host::new(16) else { return };
+    let qemu = host.driver().await;
+    let machine = qemu.directory(1);
+    machine.build(&host.spec(1), &Uefi::default()).unwrap();
+    assert_eq!(machine.reason().unwrap(), "it was never started");
+    let says = |words: &str| std::fs::write(machine.file(files::QEMU_LOG), words).unwrap();
+    says("qemu: Slirp: external icmpv6 not supported yet\n");
+    std::fs::create_dir(machine.file(files::RUN)).unwrap();
+    assert_eq!(machine.reason().unwrap(), POWERED_OFF);
+    std::fs::write(machine.file(files::QMP_SOCKET), "").unwrap();
+    let reason = machine.reason().unwrap();
+    assert!(
+        reason.contains("was killed") && reason.contains("icmpv6"),
+        "{reason}"
+    );
+    says("first\0\x1b[2J\nqemu: terminating on signal 15 from pid 1\n");
+    std::fs::remove_file(machine.file(files::QMP_SOCKET)).unwrap();
+    let reason = machine.reason().unwrap();
+    assert_eq!(
+        reason,
+        "first\\u{0}\\u{1b}[2J\nqemu: terminating on signal 15 from pid 1"
     );
 }
 
