@@ -175,7 +175,7 @@ async fn claim(service: &Service, jobs: &str) -> db::Result<Option<ActionRow>> {
     let runs_here = |action: &ActionRow| service.cancels().contains_key(&action.id);
     if action.as_ref().is_some_and(runs_here) {
         // Its lease ran out because the database was away, or the process stood still. Whoever does it
-        // renews the lease, and nobody is to do it beside them.
+        // renews the lease within seconds, and nobody is to do it beside them.
         return Ok(None);
     }
     if let Some(action) = &action
@@ -242,6 +242,12 @@ async fn dispatch(
     job: &JobContext,
 ) -> anyhow::Result<()> {
     if action.attempts > MAX_ATTEMPTS && !retry::is_tried_for_ever(action) {
+        // Other failures of a snapshot have cleared away what it left themselves.
+        if action.kind == "snapshot"
+            && let Err(error) = machine::forget_snapshot(service, action).await
+        {
+            tracing::warn!(%error, "the copy of a snapshot that is given up stays for now");
+        }
         bail!(Final::new(format!(
             "the service stopped {MAX_ATTEMPTS} times while it worked on this"
         )));
@@ -358,9 +364,6 @@ async fn fail(service: &Arc<Service>, action: &ActionRow, reason: &str) -> anyho
         _ => digest = droplet::give_up_next(&mut tx, id).await?.or(digest),
     }
     tx.commit().await?;
-    if action.kind == "snapshot" {
-        machine::forget_snapshot(service, action).await?;
-    }
     if let Some(upload) = upload {
         service.uploads.remove_file(&upload)?;
     }

@@ -174,6 +174,10 @@ async fn open(config: Config) -> anyhow::Result<(Service, Option<String>)> {
         db::removal::release(&mut tx, &region.slug, &node).await?;
     }
     db::tag::adopt(&mut tx).await?;
+    match action::resume_removals(&mut tx).await? {
+        0 => {}
+        count => tracing::info!(count, "machines that were deleted are still on a host"),
+    }
     tx.commit().await?;
 
     let staging = config.data.join("staging");

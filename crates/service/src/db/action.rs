@@ -449,6 +449,23 @@ pub async fn renew(
     Ok(done.rows_affected() == 1)
 }
 
+/// Asks once more for the removal of machines from their hosts that earlier releases gave up, and says of
+/// how many.
+pub async fn resume_removals(tx: &mut Tx) -> Result<u64> {
+    let done = sqlx::query(
+        "INSERT INTO actions (account_id, kind, resource_type, resource_id, region, status, \
+         started_at, ready) SELECT account_id, 'destroy', 'droplet', id, region, 'in-progress', $1, $2 \
+         FROM droplets d WHERE deleted_at IS NOT NULL AND on_host = 1 AND NOT EXISTS (SELECT 1 \
+         FROM actions a WHERE a.resource_type = 'droplet' AND a.resource_id = d.id \
+         AND a.kind = 'destroy' AND a.status = 'in-progress')",
+    )
+    .bind(now())
+    .bind(WORKER)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Gives back the jobs of an earlier process on the data directory `node`.
 pub async fn release_of_node(tx: &mut Tx, node: &str) -> Result<()> {
     sqlx::query(

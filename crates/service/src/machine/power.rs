@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{create, finish, spec};
 use crate::Service;
+use crate::db;
 use crate::db::action::ActionRow;
 use crate::db::droplet::{self, DropletRow};
 use crate::vm::qemu::Qemu;
@@ -50,15 +51,24 @@ pub async fn off(
     action: &ActionRow,
     row: &DropletRow,
 ) -> anyhow::Result<()> {
-    stop(service, row).await?;
-    finish(service, action, DropletStatus::Off, None).await
+    let known = match stop(service, row).await? {
+        true => None,
+        false => known_reason(row)?,
+    };
+    finish(service, action, DropletStatus::Off, known).await
 }
 
-/// Ends a machine; one whose creation failed has nothing to end.
-async fn stop(service: &Service, row: &DropletRow) -> anyhow::Result<()> {
+/// Why a machine is off that was off before; being asked again changes nothing about that.
+fn known_reason(row: &DropletRow) -> db::Result<Option<&str>> {
+    let is_off = row.status()? == DropletStatus::Off;
+    Ok(row.reason.as_deref().filter(|_| is_off))
+}
+
+/// Ends a machine, and says whether there was anything to end; of one whose creation failed there is not.
+async fn stop(service: &Service, row: &DropletRow) -> anyhow::Result<bool> {
     match service.region(&row.region)?.hypervisor.stop(row.id).await {
-        Ok(()) | Err(VmError::Absent(_)) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(VmError::Absent(_)) => Ok(false),
+        stopped => Ok(stopped?),
     }
 }
 
@@ -69,7 +79,11 @@ pub async fn shutdown(
     row: &DropletRow,
 ) -> anyhow::Result<()> {
     let forced = end_gently(service, row).await?;
-    finish(service, action, DropletStatus::Off, forced.as_deref()).await
+    let reason = match &forced {
+        Some(forced) => Some(forced.as_str()),
+        None => known_reason(row)?,
+    };
+    finish(service, action, DropletStatus::Off, reason).await
 }
 
 /// Carries out `reboot`. QEMU is started anew, so that the guest finds what changed meanwhile.
@@ -95,7 +109,7 @@ pub async fn cycle(
     on(service, action, row).await
 }
 
-/// Asks the guest to shut down, and ends its machine when it has not in time. Says so in that case.
+/// Asks the guest to shut down, and ends its machine when it has not in time, or cannot. Says so in that case.
 pub async fn end_gently(service: &Service, row: &DropletRow) -> anyhow::Result<Option<String>> {
     let hypervisor = &service.region(&row.region)?.hypervisor;
     let grace = Duration::from_secs(service.config.vm.shutdown_grace_seconds.into());
@@ -110,16 +124,19 @@ pub async fn end_gently(service: &Service, row: &DropletRow) -> anyhow::Result<O
         }
         Ok(())
     };
-    let is_off = press_power_button(hypervisor, row.id, grace, look).await?;
-    let forced = (!is_off).then(|| {
-        format!(
+    let has_taken_part = press_power_button(hypervisor, row.id, grace, look).await?;
+    // Also says that it is off on request.
+    let lived = stop(service, row).await?;
+    Ok(if !has_taken_part {
+        Some(format!(
             "the guest did not shut down within {} seconds, and was switched off",
             grace.as_secs()
-        )
-    });
-    // Also says that it is off on request.
-    stop(service, row).await?;
-    Ok(forced)
+        ))
+    } else if lived && row.status()? == DropletStatus::Off {
+        Some("it was paused, and was switched off without its guest taking part".into())
+    } else {
+        None
+    })
 }
 
 /// Asks a guest to shut down until it has, or `grace` is over; says whether it has. Between two looks

@@ -227,8 +227,8 @@ pub trait Hypervisor: Send + Sync {
     /// It does not start it. Until the new disk is complete nothing changes.
     fn rebuild(&self, spec: &VmSpec) -> impl Future<Output = Result<(), VmError>> + Send;
 
-    /// Ends the machine at once, as if the power cord were pulled.
-    fn stop(&self, id: VmId) -> impl Future<Output = Result<(), VmError>> + Send;
+    /// Ends the machine at once, as if the power cord were pulled. Says whether it ran, or was paused.
+    fn stop(&self, id: VmId) -> impl Future<Output = Result<bool, VmError>> + Send;
 
     /// Asks the guest to shut down, as by its power button (ACPI). It may take its time, or not
     /// react at all. A machine that is off is [`VmError::NotRunning`].

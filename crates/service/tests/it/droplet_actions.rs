@@ -1,6 +1,9 @@
 //! What can be done to a machine, one thing at a time. The guest has no operating system, so it never
 //! answers the power button: what a real one does is in the end-to-end tests.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
 use serde_json::{Value, json};
 
 use crate::service::{Answer, Service, body, raw_disk, wait_for};
@@ -93,6 +96,8 @@ fn one_thing_is_done_at_a_time() {
     for off in ["shutdown", "power_off"] {
         let again = done(&service, id, &kind(off));
         assert_eq!(again["status"], "completed", "{again}");
+        let vm = show(&service, id);
+        assert_eq!(vm["abbild"]["reason"], reason, "nothing new has ended it");
     }
     let message = refused(&post(&service, id, &kind("reboot")));
     assert!(message.contains("`power_on`"), "{message}");
@@ -391,4 +396,40 @@ fn what_was_asked_for_is_done_after_a_restart_and_a_deletion_does_not_wait() {
         shutdown["abbild"]["reason"],
         "the machine was deleted meanwhile"
     );
+}
+
+#[test]
+fn a_paused_machine_is_switched_off_and_says_so() {
+    let (service, image) = service();
+    let id = machine(&service, &image, "paused");
+    let socket = format!("regions/hal1/vms/{id}/run/qmp.sock");
+    let mut qmp = UnixStream::connect(service.data().join(socket)).unwrap();
+    qmp.write_all(br#"{"execute":"qmp_capabilities"}{"execute":"stop"}"#)
+        .unwrap();
+    let mut said = String::new();
+    let mut answers = BufReader::new(&qmp);
+    while !said.contains(r#""event": "STOP""#) {
+        assert_ne!(answers.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    drop(qmp);
+    let vm = until(&service, id, "off");
+    assert_eq!(vm["abbild"]["reason"], "paused by an operator");
+    done(&service, id, &json!({"type": "shutdown"}));
+    let reason = show(&service, id)["abbild"]["reason"].clone();
+    assert!(reason.as_str().unwrap().contains("was paused"), "{reason}");
+    done(&service, id, &json!({"type": "power_on"}));
+    until(&service, id, "active");
+}
+
+#[test]
+fn a_removal_that_an_earlier_release_gave_up_is_made_good() {
+    let (mut service, image) = service();
+    let id = machine(&service, &image, "left");
+    service.stop();
+    service.execute(&format!(
+        "UPDATE droplets SET deleted_at = 1 WHERE id = {id}"
+    ));
+    service.resume();
+    let directory = service.data().join(format!("regions/hal1/vms/{id}"));
+    wait_for(|| (!directory.exists()).then_some(()));
 }

@@ -118,8 +118,8 @@ pub struct Launch {
 impl Launch {
     /// Whether QEMU was started with the size that the machine is to have.
     pub fn has_size_of(&self, spec: &VmSpec) -> bool {
-        (self.vcpus, self.memory_mib, self.disk_bytes)
-            == (spec.vcpus, spec.memory_mib, spec.disk_bytes)
+        let same_disk = [spec.disk_bytes, 0].contains(&self.disk_bytes);
+        same_disk && (self.vcpus, self.memory_mib) == (spec.vcpus, spec.memory_mib)
     }
 }
 
@@ -347,6 +347,15 @@ impl MachineDir {
             .map_err(doing("giving its files to the user of the machine"))?;
         let path = self.file(QEMU_LOG);
         File::create(&path).map_err(doing(format!("creating {}", path.display())))
+    }
+
+    /// Brings to the disk that a QEMU was started here, and that it lives: after a power cut nothing else
+    /// tells that the machine ran.
+    pub fn keep_start(&self) -> Result<(), VmError> {
+        [self.file(BOOT), self.file(RUN), self.path.clone()]
+            .iter()
+            .try_for_each(|path| remains::sync(path))
+            .map_err(doing("noting that the machine runs"))
     }
 
     /// Gives the user of the machine what QEMU writes, and an empty directory for what it makes.

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ use crate::vm::{VmError, VmId};
 /// A guest that only keeps its logs is not who fills the disk.
 const LITTLE: u64 = 1 << 20;
 
-/// A machine has about twenty; a QEMU that was broken out of may make any number, and is not to take our
-/// time as well.
+/// A machine has about twenty, and no directories but one. A QEMU that was broken out of may make any number;
+/// then it is not waited for what they grow to.
 const MOST_FILES: usize = 1000;
 /// How long one machine may hold up the look at the others.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Guard {
     machines: PathBuf,
     reserve: u64,
-    /// Bytes that each running machine took when it was last looked at, while there was little room.
-    taken: Mutex<HashMap<VmId, u64>>,
+    /// Bytes that each machine took when it was last looked at, while there was little room.
+    taken: Mutex<HashMap<VmId, Option<u64>>>,
 }
 
 impl Guard {
@@ -78,16 +78,18 @@ impl Guard {
             return Ok(Vec::new());
         }
         let now = self.sizes()?;
-        let grown = |(id, bytes): (&VmId, &u64)| {
-            let before = taken.get(id)?;
-            (*bytes > before + LITTLE).then_some(*id)
+        let has_grown = |id: &VmId, bytes: Option<u64>| match (bytes, taken.get(id)) {
+            (None, _) => true,
+            (Some(bytes), Some(Some(before))) => bytes > before.saturating_add(LITTLE),
+            (Some(_), _) => false,
         };
-        let growing = now.iter().filter_map(grown).collect();
+        let grown = now.iter().filter(|(id, bytes)| has_grown(id, **bytes));
+        let growing = grown.map(|(id, _)| *id).collect();
         *taken = now;
         Ok(growing)
     }
 
-    fn sizes(&self) -> Result<HashMap<VmId, u64>, VmError> {
+    fn sizes(&self) -> Result<HashMap<VmId, Option<u64>>, VmError> {
         let entries = fs::read_dir(&self.machines).map_err(doing("listing the machines"))?;
         let ids = entries
             .flatten()
@@ -95,16 +97,31 @@ impl Guard {
         Ok(ids.map(|id: VmId| (id, self.size(id))).collect())
     }
 
-    /// What all of its files take. Only growth counts, so the canonical image does no harm.
-    fn size(&self, id: VmId) -> u64 {
+    /// What all of its files take; `None` if they are more, or elsewhere, than any machine has them. Only
+    /// growth counts, so the canonical image does no harm.
+    fn size(&self, id: VmId) -> Option<u64> {
         let machine = self.machines.join(id.to_string());
-        let entries = [machine.join(RUN), machine].map(fs::read_dir);
-        let files = entries.into_iter().flatten().flat_map(|entries| {
-            let files = entries.flatten().take(MOST_FILES);
-            files.filter_map(|file| Some(file.metadata().ok()?.blocks()))
-        });
-        files.sum::<u64>().saturating_mul(512)
+        let made_by_qemu = blocks(&machine.join(RUN), None)?;
+        let others = blocks(&machine, Some(RUN))?;
+        Some(made_by_qemu.saturating_add(others).saturating_mul(512))
     }
+}
+
+/// How many blocks of 512 bytes the files of a directory take, which may have one other directory in it;
+/// `None` if it has others, or too many files.
+fn blocks(directory: &Path, other: Option<&str>) -> Option<u64> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut blocks = 0_u64;
+    for (count, entry) in entries.enumerate() {
+        // One that is gone meanwhile takes nothing.
+        let Ok(file) = entry.metadata() else { continue };
+        let is_strange = file.is_dir() && other.is_none_or(|other| entry.file_name() != other);
+        if is_strange || count >= MOST_FILES {
+            return None;
+        }
+        blocks = blocks.saturating_add(file.blocks());
+    }
+    Some(blocks)
 }
 
 /// Pauses machines that take the last room; it is to be called every second or so.
@@ -140,4 +157,33 @@ async fn pause(machine: &MachineDir) -> Result<(), VmError> {
         qmp.execute("stop").await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hides_what_it_writes_is_not_waited_for() {
+        let scratch = tempfile::tempdir().unwrap();
+        let guard = Guard::new(scratch.path().to_owned(), u64::MAX);
+        let run = scratch.path().join("1").join(RUN);
+        fs::create_dir_all(&run).unwrap();
+        fs::write(run.join("qmp.sock"), [1; 4096]).unwrap();
+        let growing = || guard.growing().unwrap();
+        assert!(growing().is_empty(), "nothing is known yet");
+        assert!(growing().is_empty(), "it has not grown");
+        fs::write(run.join("screen.png"), vec![1; 4 << 20]).unwrap();
+        assert_eq!(growing(), [1]);
+        assert!(growing().is_empty());
+        let deeper = run.join(RUN);
+        fs::create_dir(&deeper).unwrap();
+        assert_eq!((growing(), growing()), (vec![1], vec![1]));
+        fs::remove_dir(&deeper).unwrap();
+        assert!(growing().is_empty());
+        for number in 0..MOST_FILES {
+            fs::write(run.join(number.to_string()), "").unwrap();
+        }
+        assert_eq!(growing(), [1]);
+    }
 }

@@ -342,10 +342,12 @@ impl Hypervisor for Qemu {
         blocking(move || machine.exchange()).await
     }
 
-    async fn stop(&self, id: VmId) -> Result<(), VmError> {
+    async fn stop(&self, id: VmId) -> Result<bool, VmError> {
         let (machine, _guard) = self.existing(id).await?;
+        let lived = machine.is_alive()?;
         process::end(&machine, true).await?;
-        machine.mark_stopped()
+        machine.mark_stopped()?;
+        Ok(lived)
     }
 
     async fn press_power_button(&self, id: VmId) -> Result<(), VmError> {

@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::blocking;
 use super::cgroup::Groups;
 use super::command::{DISK_NODE, Processor, arguments};
 use super::confine::Confinement;
@@ -78,13 +79,21 @@ async fn launch(
     means: Means<'_>,
     lock: File,
 ) -> Result<(), VmError> {
-    let launch = machine.refresh(spec, means.equipment)?;
+    let launch = {
+        let (machine, spec) = (machine.clone(), spec.clone());
+        let equipment = means.equipment.clone();
+        blocking(move || machine.refresh(&spec, &equipment)).await?
+    };
     netdev::check(&launch.network)?;
     let rescue = spec.rescue.as_ref();
     let arguments = arguments(&launch, rescue, means.processor, means.equipment)?;
     let limit = file_bytes(spec)?;
     let command = means.confinement.command(spec.id, limit, means.program);
-    let mut child = spawn(command, machine, &arguments, lock)?;
+    let log = {
+        let machine = machine.clone();
+        blocking(move || machine.prepare_start()).await?
+    };
+    let mut child = spawn(command, machine, &arguments, lock, log)?;
     let pid = child.id();
     // It runs nothing of its guest's until it is told to go on, so that the limits hold from the beginning.
     let limited = async {
@@ -130,8 +139,8 @@ fn spawn(
     machine: &MachineDir,
     arguments: &[String],
     lock: File,
+    log: File,
 ) -> Result<Child, VmError> {
-    let log = machine.prepare_start()?;
     let errors = log.try_clone().map_err(doing("opening qemu.log twice"))?;
     // It becomes QEMU under the same process id.
     command
@@ -166,6 +175,8 @@ async fn first_contact(machine: &MachineDir, disk_bytes: u64) -> Result<(), VmEr
     };
     let mut qmp = Qmp::negotiate(stream).await?;
     grow(machine, &mut qmp, disk_bytes).await?;
+    let begun = machine.clone();
+    blocking(move || begun.keep_start()).await?;
     go(&mut qmp).await
 }
 
@@ -205,6 +216,7 @@ async fn resume(machine: &MachineDir, spec: &VmSpec, means: Means<'_>) -> Result
     match run_state(&mut qmp).await?.as_str() {
         "running" => return Ok(true),
         "internal-error" | "guest-panicked" | "shutdown" => return Ok(false),
+        _ if !machine.launch()?.has_size_of(spec) => return Ok(false),
         // Nothing of what comes after its start was certainly done.
         "prelaunch" => {
             let pid = machine
@@ -215,7 +227,6 @@ async fn resume(machine: &MachineDir, spec: &VmSpec, means: Means<'_>) -> Result
             }
             grow(machine, &mut qmp, spec.disk_bytes).await?;
         }
-        _ if !machine.launch()?.has_size_of(spec) => return Ok(false),
         _ => machine.mark_held(false)?,
     }
     go(&mut qmp).await.map(|()| true)

@@ -13,12 +13,12 @@ use rustix::process::{getegid, geteuid};
 
 use super::files::{RUN, gone_or};
 
-/// Brings the names in a directory to the disk.
+/// Brings a file, or the names in a directory, to the disk.
 ///
 /// # Errors
 /// Those of open(2) and fsync(2).
-pub fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+pub fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// Brings a directory and the files in it to the disk.
@@ -44,7 +44,8 @@ pub fn remove(machine: &Path) -> io::Result<()> {
 /// Removes a directory of which nothing can be relied on, but that nobody changes any more. Succeeds when
 /// there is nothing.
 ///
-/// Directories are moved up before they are gone through, so that their depth needs no stack.
+/// Directories are moved up before they are gone through, so that their depth needs no stack. Each pass
+/// takes one level, so that everything is listed once.
 ///
 /// # Errors
 /// Those of the system calls.
@@ -57,24 +58,33 @@ pub fn remove_hostile(directory: &Path) -> io::Result<()> {
     // No name that is there already.
     let unique = uuid::Uuid::new_v4();
     let mut moved = 0_u64;
-    while let Some(entry) = fs::read_dir(directory)?.next().transpose()? {
-        let path = entry.path();
-        if !entry.file_type()?.is_dir() {
-            fs::remove_file(path)?;
-            continue;
-        }
-        take_over(&path)?;
-        for inner in fs::read_dir(&path)? {
-            let inner = inner?;
-            if inner.file_type()?.is_dir() {
-                take_over(&inner.path())?;
+    loop {
+        let mut is_empty = true;
+        for entry in fs::read_dir(directory)? {
+            is_empty = false;
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
             }
-            fs::rename(inner.path(), directory.join(format!("{unique}-{moved}")))?;
-            moved += 1;
+            take_over(&entry.path())?;
+            for inner in fs::read_dir(entry.path())? {
+                let inner = inner?;
+                if !inner.file_type()?.is_dir() {
+                    fs::remove_file(inner.path())?;
+                    continue;
+                }
+                // A directory that is not one's own cannot be moved into another.
+                take_over(&inner.path())?;
+                fs::rename(inner.path(), directory.join(format!("{unique}-{moved}")))?;
+                moved += 1;
+            }
+            fs::remove_dir(entry.path())?;
         }
-        fs::remove_dir(path)?;
+        if is_empty {
+            return fs::remove_dir(directory);
+        }
     }
-    fs::remove_dir(directory)
 }
 
 /// Makes a directory the service's own.

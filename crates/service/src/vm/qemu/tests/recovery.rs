@@ -21,8 +21,12 @@ async fn what_a_crash_leaves_is_taken_up_or_cleared_away() {
 
     // Killed between starting QEMU and setting the guest going.
     let machine = qemu.directory(1);
+    let larger = VmSpec {
+        disk_bytes: 128 << 20,
+        ..host.spec(1)
+    };
     let lock = machine.take_lock().unwrap().unwrap();
-    let launch = machine.launch().unwrap();
+    let launch = machine.refresh(&larger, &Equipment::default()).unwrap();
     let arguments = command::arguments(
         &launch,
         None,
@@ -44,13 +48,10 @@ async fn what_a_crash_leaves_is_taken_up_or_cleared_away() {
         _ => None,
     });
     assert!(reason.await.contains("interrupted"));
-    let larger = VmSpec {
-        disk_bytes: 128 << 20,
-        ..host.spec(1)
-    };
     qemu.create(&larger).await.unwrap();
     assert_eq!(qemu.status(1).await.unwrap(), VmStatus::Running);
     assert_eq!(machine.disk_bytes().unwrap(), larger.disk_bytes);
+    assert!(child.try_wait().unwrap().is_none(), "it is the same one");
     qemu.delete(1).await.unwrap();
     child.wait().await.unwrap();
 
