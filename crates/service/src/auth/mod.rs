@@ -147,14 +147,15 @@ pub fn disabled_user() -> ApiError {
 }
 
 async fn by_token(service: &Service, text: &str) -> ApiResult<Identity> {
-    let db = service.db.read();
-    let token = token::valid(db, &hash(text)).await?;
+    // One connection for all of it: to take another costs as much as a query.
+    let mut db = service.db.read().acquire().await?;
+    let token = token::valid(&mut *db, &hash(text)).await?;
     let token = token.ok_or_else(ApiError::unauthorized)?;
-    let account = account::find(db, token.account_id).await?;
+    let account = account::find(&mut *db, token.account_id).await?;
     let account = account.ok_or_else(ApiError::unauthorized)?;
     let mut scopes = token.scopes()?;
     let user = match token.user_id {
-        Some(id) => Some(user::get(db, id).await?),
+        Some(id) => Some(user::get(&mut *db, id).await?),
         None => None,
     };
     if let Some(user) = &user {
@@ -172,12 +173,13 @@ async fn by_token(service: &Service, text: &str) -> ApiResult<Identity> {
 async fn by_session(parts: &mut Parts, service: &Arc<Service>) -> ApiResult<Identity> {
     let secret = session::secret(parts, service).await?;
     let secret = secret.ok_or_else(ApiError::unauthorized)?;
-    let db = service.db.read();
-    let row = db::session::valid(db, &hash(&secret), session::idle_since(service)).await?;
+    let mut db = service.db.read().acquire().await?;
+    let idle_since = session::idle_since(service);
+    let row = db::session::valid(&mut *db, &hash(&secret), idle_since).await?;
     let row = row.ok_or_else(ApiError::unauthorized)?;
     session::check_same_site(parts, service).await?;
-    let user = user::get(db, row.user_id).await?;
-    let account = account::find(db, user.account_id).await?;
+    let user = user::get(&mut *db, row.user_id).await?;
+    let account = account::find(&mut *db, user.account_id).await?;
     Ok(Identity {
         account: account.ok_or_else(ApiError::unauthorized)?,
         scopes: user.role()?.scopes().to_vec(),

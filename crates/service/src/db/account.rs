@@ -116,7 +116,7 @@ pub async fn set_disabled(tx: &mut Tx, id: i64, reason: Option<&str>) -> Result<
 }
 
 /// By id.
-pub async fn find(db: &Pool, id: i64) -> Result<Option<AccountRow>> {
+pub async fn find(db: impl Executor<'_>, id: i64) -> Result<Option<AccountRow>> {
     sqlx::query_as(concat!(
         "SELECT ",
         columns!(),

@@ -113,6 +113,9 @@ impl Db {
         let pool = AnyPoolOptions::new()
             .max_connections(16)
             .acquire_timeout(PATIENCE)
+            // A server may have closed a connection meanwhile; a file has nobody to do so, and asking
+            // costs as much as a query.
+            .test_before_acquire(backend == Backend::Postgres)
             .after_connect(move |connection: &mut AnyConnection, _| {
                 Box::pin(async move {
                     sqlx::raw_sql(session).execute(connection).await?;

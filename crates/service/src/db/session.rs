@@ -4,7 +4,7 @@
 
 use sqlx::FromRow;
 
-use super::{Pool, Result, Tx, Window, now};
+use super::{Executor, Pool, Result, Tx, Window, now};
 
 /// One session.
 #[derive(Debug, Clone, FromRow)]
@@ -40,7 +40,11 @@ macro_rules! columns {
 }
 
 /// The session with this digest, if it was used since `idle_since` and has not expired.
-pub async fn valid(db: &Pool, sha256: &str, idle_since: i64) -> Result<Option<SessionRow>> {
+pub async fn valid(
+    db: impl Executor<'_>,
+    sha256: &str,
+    idle_since: i64,
+) -> Result<Option<SessionRow>> {
     sqlx::query_as(concat!(
         "SELECT ",
         columns!(),

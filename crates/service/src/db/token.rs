@@ -4,7 +4,7 @@
 use abbild_api::Scope;
 use sqlx::FromRow;
 
-use super::{Pool, Result, Tx, Window, now};
+use super::{Executor, Pool, Result, Tx, Window, now};
 
 /// One token.
 #[derive(Debug, Clone, FromRow)]
@@ -52,7 +52,7 @@ macro_rules! columns {
 }
 
 /// The token with this digest, unless it is revoked or has expired.
-pub async fn valid(db: &Pool, sha256: &str) -> Result<Option<TokenRow>> {
+pub async fn valid(db: impl Executor<'_>, sha256: &str) -> Result<Option<TokenRow>> {
     sqlx::query_as(concat!(
         "SELECT ",
         columns!(),

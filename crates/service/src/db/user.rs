@@ -68,7 +68,7 @@ pub async fn find(db: impl Executor<'_>, account: i64, id: i64) -> Result<Option
 }
 
 /// By id: the user of a session or token.
-pub async fn get(db: &Pool, id: i64) -> Result<UserRow> {
+pub async fn get(db: impl Executor<'_>, id: i64) -> Result<UserRow> {
     sqlx::query_as("SELECT * FROM users WHERE id = $1")
         .bind(id)
         .fetch_one(db)
