@@ -22,13 +22,15 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use rand::TryRngCore;
 use sha2::{Digest, Sha256};
+use sqlx::Any;
+use sqlx::pool::PoolConnection;
 
 use crate::audit::{Event, Origin};
-use crate::db::Tx;
 use crate::db::account::{self, AccountRow};
 use crate::db::session::SessionRow;
 use crate::db::token::{self, NewToken, TokenRow};
 use crate::db::user::{self, NewUser, UserRow};
+use crate::db::{Connection, Tx};
 use crate::http::{ApiError, ApiResult};
 use crate::{Service, db};
 
@@ -37,6 +39,16 @@ pub use recent::Recent;
 /// The account that the request is for. What the route demands has been checked.
 #[derive(Debug, Clone)]
 pub struct Caller(pub AccountRow);
+
+/// A [`Caller`] who only reads, and the connection by which they were found: to take another costs as much
+/// as a query. It is for handlers without a body, because it is held while one comes.
+#[derive(Debug)]
+pub struct Reader {
+    /// Whom the request is for.
+    pub account: AccountRow,
+    /// A connection that no transaction is open on.
+    pub db: PoolConnection<Any>,
+}
 
 /// Who the request is from. What the route demands has been checked.
 #[derive(Debug, Clone)]
@@ -83,10 +95,22 @@ impl FromRequestParts<Arc<Service>> for Identity {
         service: &Arc<Service>,
     ) -> Result<Self, ApiError> {
         let identity = identify(parts, service).await?;
-        let route = parts.extensions.get::<MatchedPath>();
-        let route = route.map_or(parts.uri.path(), MatchedPath::as_str);
-        scope::check(&parts.method, route, &identity)?;
+        check_scope(parts, &identity)?;
         Ok(identity)
+    }
+}
+
+impl FromRequestParts<Arc<Service>> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, ApiError> {
+        let (identity, db) = identify_and_keep(parts, service).await?;
+        check_scope(parts, &identity)?;
+        let account = identity.account;
+        Ok(Self { account, db })
     }
 }
 
@@ -111,27 +135,51 @@ pub async fn identify(parts: &mut Parts, service: &Arc<Service>) -> ApiResult<Id
     if let Some(known) = parts.extensions.get::<Identity>() {
         return Ok(known.clone());
     }
-    let identity = match bearer(&parts.headers) {
-        Some(token) => by_token(service, token).await?,
-        None => by_session(parts, service).await?,
-    };
-    if identity.account.disabled_at.is_some() {
-        return Err(disabled_account(&identity.account));
-    }
-    if identity
-        .user
-        .as_ref()
-        .is_some_and(|u| u.disabled_at.is_some())
-    {
-        return Err(disabled_user());
-    }
-    service.recent.touch(service, &identity.proof);
-    parts.extensions.insert(identity.clone());
+    let (identity, _) = identify_and_keep(parts, service).await?;
     Ok(identity)
 }
 
-/// 403, to somebody who proved that they belong to it.
-pub fn disabled_account(account: &AccountRow) -> ApiError {
+/// The same with the connection by which that was looked up.
+async fn identify_and_keep(
+    parts: &mut Parts,
+    service: &Arc<Service>,
+) -> ApiResult<(Identity, PoolConnection<Any>)> {
+    let claim = claim(parts, service).await?;
+    let mut db = service.db.read().acquire().await?;
+    if let Some(known) = parts.extensions.get::<Identity>() {
+        return Ok((known.clone(), db));
+    }
+    let identity = match claim {
+        Claim::Token(text) => by_token(&mut db, &text).await?,
+        Claim::Session(secret) => by_session(&mut db, parts, service, &secret).await?,
+    };
+    check_enabled(&identity.account, identity.user.as_ref())?;
+    service.recent.touch(service, &identity.proof);
+    parts.extensions.insert(identity.clone());
+    Ok((identity, db))
+}
+
+fn check_scope(parts: &Parts, identity: &Identity) -> ApiResult<()> {
+    let route = parts.extensions.get::<MatchedPath>();
+    let route = route.map_or(parts.uri.path(), MatchedPath::as_str);
+    scope::check(&parts.method, route, identity)
+}
+
+/// That neither account nor user is disabled.
+///
+/// # Errors
+/// 403 when one of them is, to somebody who proved who they are.
+pub fn check_enabled(account: &AccountRow, user: Option<&UserRow>) -> ApiResult<()> {
+    if account.disabled_at.is_some() {
+        return Err(disabled_account(account));
+    }
+    match user.is_some_and(|user| user.disabled_at.is_some()) {
+        true => Err(disabled_user()),
+        false => Ok(()),
+    }
+}
+
+fn disabled_account(account: &AccountRow) -> ApiError {
     let reason = match account.disabled_reason.as_str() {
         "" => String::new(),
         reason => format!(": {reason}"),
@@ -141,18 +189,30 @@ pub fn disabled_account(account: &AccountRow) -> ApiError {
     ))
 }
 
-/// 403, to somebody who proved who they are.
-pub fn disabled_user() -> ApiError {
+fn disabled_user() -> ApiError {
     ApiError::forbidden("This user is disabled; an owner of the account can enable it again.")
 }
 
-async fn by_token(service: &Service, text: &str) -> ApiResult<Identity> {
-    // One connection for all of it: to take another costs as much as a query.
-    let mut db = service.db.read().acquire().await?;
-    let token = token::valid(&mut *db, &hash(text)).await?;
-    let token = token.ok_or_else(ApiError::unauthorized)?;
-    let account = account::find(&mut *db, token.account_id).await?;
-    let account = account.ok_or_else(ApiError::unauthorized)?;
+/// What a request carries to prove who it is from, known or not.
+enum Claim {
+    Token(String),
+    Session(String),
+}
+
+/// 401 when it carries nothing.
+async fn claim(parts: &mut Parts, service: &Arc<Service>) -> ApiResult<Claim> {
+    if let Some(token) = bearer(&parts.headers) {
+        return Ok(Claim::Token(token.to_owned()));
+    }
+    let secret = session::secret(parts, service).await?;
+    secret
+        .map(Claim::Session)
+        .ok_or_else(ApiError::unauthorized)
+}
+
+async fn by_token(db: &mut Connection, text: &str) -> ApiResult<Identity> {
+    let found = token::valid(&mut *db, &hash(text)).await?;
+    let (token, account) = found.ok_or_else(ApiError::unauthorized)?;
     let mut scopes = token.scopes()?;
     let user = match token.user_id {
         Some(id) => Some(user::get(&mut *db, id).await?),
@@ -170,12 +230,14 @@ async fn by_token(service: &Service, text: &str) -> ApiResult<Identity> {
     })
 }
 
-async fn by_session(parts: &mut Parts, service: &Arc<Service>) -> ApiResult<Identity> {
-    let secret = session::secret(parts, service).await?;
-    let secret = secret.ok_or_else(ApiError::unauthorized)?;
-    let mut db = service.db.read().acquire().await?;
+async fn by_session(
+    db: &mut Connection,
+    parts: &mut Parts,
+    service: &Arc<Service>,
+    secret: &str,
+) -> ApiResult<Identity> {
     let idle_since = session::idle_since(service);
-    let row = db::session::valid(&mut *db, &hash(&secret), idle_since).await?;
+    let row = db::session::valid(&mut *db, &hash(secret), idle_since).await?;
     let row = row.ok_or_else(ApiError::unauthorized)?;
     session::check_same_site(parts, service).await?;
     let user = user::get(&mut *db, row.user_id).await?;
@@ -190,11 +252,9 @@ async fn by_session(parts: &mut Parts, service: &Arc<Service>) -> ApiResult<Iden
 
 /// The SHA-256 of what a request proves itself with, known or not.
 pub async fn proof_digest(parts: &mut Parts, service: &Arc<Service>) -> Option<[u8; 32]> {
-    if let Some(token) = bearer(&parts.headers) {
-        return Some(digest(token));
+    match claim(parts, service).await.ok()? {
+        Claim::Token(text) | Claim::Session(text) => Some(digest(&text)),
     }
-    let secret = session::secret(parts, service).await.ok().flatten();
-    secret.map(|secret| digest(&secret))
 }
 
 /// The token that a request carries, known or not.

@@ -4,12 +4,9 @@ use std::collections::HashMap;
 
 use abbild_api::{ActionStatus, DropletAction};
 use serde::de::DeserializeOwned;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::{
-    Connection, Executor, Pool, Result, Tx, Window, from_json, from_word, now, placeholders,
-    sql_size, to_json,
-};
+use super::{Executor, Pool, Result, Tx, Window, from_json, from_word, now, sql_size, to_json};
 
 /// Seconds for which a worker holds a job before it must renew.
 pub const LEASE_SECONDS: i64 = 30;
@@ -160,31 +157,6 @@ pub async fn open(
     .bind(resource)
     .fetch_all(db)
     .await
-}
-
-/// The unfinished actions of each of these images or droplets.
-pub async fn open_of_many(
-    db: &mut Connection,
-    resource_type: &str,
-    ids: &[i64],
-) -> Result<HashMap<i64, Vec<ActionRow>>> {
-    let mut found: HashMap<i64, Vec<ActionRow>> = HashMap::new();
-    if ids.is_empty() {
-        return Ok(found);
-    }
-    let text = format!(
-        "SELECT * FROM actions WHERE resource_type = $1 AND status = 'in-progress' \
-         AND resource_id IN ({}) ORDER BY id",
-        placeholders(2, ids.len())
-    );
-    let mut query = sqlx::query_as::<_, ActionRow>(AssertSqlSafe(text)).bind(resource_type);
-    for id in ids {
-        query = query.bind(id);
-    }
-    for row in query.fetch_all(db).await? {
-        found.entry(row.resource_id).or_default().push(row);
-    }
-    Ok(found)
 }
 
 /// The newest action of `kind` of an image or droplet.

@@ -1,7 +1,5 @@
 //! Droplets: the machines that customers made.
 
-use std::collections::HashMap;
-
 use abbild_api::{DropletStatus, Forward, Hardware};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::image::Filter;
+use super::tag::{self, Kind};
 use super::{
     Connection, Executor, Pool, Result, Tx, Window, from_json, from_word, now, placeholders,
     to_json, word,
@@ -120,23 +119,73 @@ pub struct NewDroplet<'a> {
     pub features: &'a str,
 }
 
+/// A machine as it is shown: with what belongs to it, as of the same moment.
+///
+/// An action moves its machine in the transaction in which it ends. So a machine that is not locked is
+/// what its last action made of it.
+#[derive(Debug, Clone, FromRow)]
+pub struct ShownRow {
+    /// The machine itself.
+    #[sqlx(flatten)]
+    pub row: DropletRow,
+    open_actions: i64,
+    snapshots: Option<String>,
+    tag_names: Option<String>,
+}
+
+impl ShownRow {
+    /// Whether an action works on it, or waits to.
+    pub fn locked(&self) -> bool {
+        self.open_actions > 0
+    }
+
+    /// In the order in which it got them.
+    pub fn tags(&self) -> Vec<String> {
+        tag::names(self.tag_names.as_deref())
+    }
+
+    /// Its available snapshots, oldest first.
+    ///
+    /// # Errors
+    /// When the database answers with something else than numbers.
+    pub fn snapshots(&self) -> Result<Vec<i64>> {
+        let ids = self.snapshots.iter().flat_map(|ids| ids.split(','));
+        ids.map(|id| id.parse().map_err(|e| sqlx::Error::Decode(Box::new(e))))
+            .collect()
+    }
+}
+
+/// The columns of a [`ShownRow`], of the table `d`.
+fn shown_columns() -> String {
+    format!(
+        "d.*, (SELECT COUNT(*) FROM actions a WHERE a.resource_type = 'droplet' \
+         AND a.resource_id = d.id AND a.status = 'in-progress') AS open_actions, \
+         (SELECT STRING_AGG(CAST(i.id AS TEXT), ',' ORDER BY i.id) FROM images i \
+         WHERE i.droplet_id = d.id AND i.stage = 'available' AND i.deleted_at IS NULL) AS snapshots, \
+         ({}) AS tag_names",
+        tag::select_names(Kind::Droplet, "d.id")
+    )
+}
+
 /// One page of the machines with a name or a tag, or of all, newest first, and the total.
 pub async fn list(
-    db: &Pool,
+    db: &mut Connection,
     account: i64,
     filter: Filter<'_>,
     window: Window,
-) -> Result<(Vec<DropletRow>, i64)> {
+) -> Result<(Vec<ShownRow>, i64)> {
     let condition = super::list_condition("droplet", filter.name.is_some(), filter.tag.is_some());
-    let text =
-        format!("SELECT * FROM droplets WHERE {condition} ORDER BY id DESC LIMIT $4 OFFSET $5");
+    let text = format!(
+        "SELECT {} FROM droplets d WHERE {condition} ORDER BY id DESC LIMIT $4 OFFSET $5",
+        shown_columns()
+    );
     let rows = sqlx::query_as(AssertSqlSafe(text))
         .bind(account)
         .bind(filter.name.unwrap_or_default())
         .bind(filter.tag.unwrap_or_default())
         .bind(window.limit)
         .bind(window.offset)
-        .fetch_all(db)
+        .fetch_all(&mut *db)
         .await?;
     let text = format!("SELECT COUNT(*) FROM droplets WHERE {condition}");
     let total = sqlx::query_scalar(AssertSqlSafe(text))
@@ -172,25 +221,21 @@ pub async fn find(db: impl Executor<'_>, account: i64, id: i64) -> Result<Option
     .await
 }
 
-/// These machines by id, but for those that are deleted.
-pub async fn find_many(
-    db: &mut Connection,
-    account: i64,
-    ids: &[i64],
-) -> Result<HashMap<i64, DropletRow>> {
+/// These machines as they are shown, deleted ones included, newest first.
+pub async fn shown(db: &mut Connection, account: i64, ids: &[i64]) -> Result<Vec<ShownRow>> {
     if ids.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Vec::new());
     }
     let text = format!(
-        "SELECT * FROM droplets WHERE account_id = $1 AND deleted_at IS NULL AND id IN ({})",
+        "SELECT {} FROM droplets d WHERE account_id = $1 AND id IN ({}) ORDER BY id DESC",
+        shown_columns(),
         placeholders(2, ids.len())
     );
-    let mut query = sqlx::query_as::<_, DropletRow>(AssertSqlSafe(text)).bind(account);
+    let mut query = sqlx::query_as(AssertSqlSafe(text)).bind(account);
     for id in ids {
         query = query.bind(id);
     }
-    let rows = query.fetch_all(db).await?;
-    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    query.fetch_all(db).await
 }
 
 /// By id, if its owner deleted it.

@@ -3,11 +3,9 @@
 //! The row lies beside that of the upload and goes with it, and the URL, which may hold a secret,
 //! with the row.
 
-use std::collections::HashMap;
+use sqlx::FromRow;
 
-use sqlx::{AssertSqlSafe, FromRow};
-
-use super::{Connection, Executor, Result, Tx, now, placeholders};
+use super::{Executor, Result, Tx, now};
 
 /// One fetch, and how far its upload is.
 #[derive(Debug, Clone, FromRow)]
@@ -35,30 +33,6 @@ pub async fn find(db: impl Executor<'_>, upload: &str) -> Result<Option<FetchRow
     .bind(upload)
     .fetch_optional(db)
     .await
-}
-
-/// The fetches that fill these uploads, by upload.
-pub async fn find_many(
-    db: &mut Connection,
-    uploads: &[String],
-) -> Result<HashMap<String, FetchRow>> {
-    if uploads.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let text = format!(
-        "SELECT f.upload_id, f.url, f.total_bytes, f.validator, f.begun_at, u.received_bytes \
-         FROM fetches f JOIN uploads u ON u.id = f.upload_id WHERE f.upload_id IN ({})",
-        placeholders(1, uploads.len())
-    );
-    let mut query = sqlx::query_as::<_, FetchRow>(AssertSqlSafe(text));
-    for upload in uploads {
-        query = query.bind(upload);
-    }
-    let rows = query.fetch_all(db).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.upload_id.clone(), row))
-        .collect())
 }
 
 /// A new fetch into an upload that was just made.

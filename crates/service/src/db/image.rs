@@ -1,17 +1,14 @@
-//! Images; in which regions they are is in [`copies`], how many there are in [`counts`].
-
-mod copies;
-mod counts;
-
-use std::collections::HashMap;
+//! Images; in which regions they are is in [`copies`], how many there are in [`counts`], and what is shown
+//! of them in [`shown`].
 
 use abbild_api::Stage;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::droplet::LIES_ON;
-use super::{Connection, Executor, Pool, Result, Tx, Window, from_word, now, placeholders, word};
+use super::{Executor, Pool, Result, Tx, Window, from_word, now, word};
 pub use copies::*;
 pub use counts::recount;
+pub use shown::{ShownRow, shown};
 
 /// The columns of an [`ImageRow`]: all but `report`, which may have a hundred times the size of the
 /// others.
@@ -22,6 +19,11 @@ macro_rules! columns {
          deleted_at"
     };
 }
+
+// They use the macro.
+mod copies;
+mod counts;
+mod shown;
 
 /// One image.
 #[derive(Debug, Clone, FromRow)]
@@ -124,7 +126,7 @@ pub async fn list(
     account: i64,
     filter: Filter<'_>,
     window: Window,
-) -> Result<(Vec<ImageRow>, i64)> {
+) -> Result<(Vec<ShownRow>, i64)> {
     let mut condition = super::list_condition("image", filter.name.is_some(), filter.tag.is_some());
     condition += match filter.digest {
         Some(_) => " AND stage = 'available' AND (digest = $4 OR checksum = 'sha256:' || $4)",
@@ -147,11 +149,9 @@ pub async fn list(
     let (order, window) = window.nearer_end(total);
     // The page is found in an index; only its rows are read.
     let text = format!(
-        "SELECT {} FROM images WHERE id IN (SELECT id FROM images WHERE {condition} \
-         ORDER BY id {order} LIMIT $5 OFFSET $6) ORDER BY id DESC",
-        columns!()
+        "id IN (SELECT id FROM images WHERE {condition} ORDER BY id {order} LIMIT $5 OFFSET $6)"
     );
-    let rows = sqlx::query_as(AssertSqlSafe(text))
+    let rows = sqlx::query_as(AssertSqlSafe(shown::select(&text)))
         .bind(account)
         .bind(filter.name.unwrap_or_default())
         .bind(filter.tag.unwrap_or_default())
@@ -198,30 +198,6 @@ pub async fn unfinished_snapshot(db: impl Executor<'_>, droplet: i64) -> Result<
     .bind(droplet)
     .fetch_optional(db)
     .await
-}
-
-/// The available snapshots of each of these machines, oldest first.
-pub async fn snapshots_of_many(
-    db: &mut Connection,
-    droplets: &[i64],
-) -> Result<HashMap<i64, Vec<i64>>> {
-    let mut found: HashMap<i64, Vec<i64>> = HashMap::new();
-    if droplets.is_empty() {
-        return Ok(found);
-    }
-    let text = format!(
-        "SELECT droplet_id, id FROM images WHERE deleted_at IS NULL AND stage = 'available' \
-         AND droplet_id IN ({}) ORDER BY id",
-        placeholders(1, droplets.len())
-    );
-    let mut query = sqlx::query_as::<_, (i64, i64)>(AssertSqlSafe(text));
-    for droplet in droplets {
-        query = query.bind(droplet);
-    }
-    for (droplet, image) in query.fetch_all(db).await? {
-        found.entry(droplet).or_default().push(image);
-    }
-    Ok(found)
 }
 
 /// A new image.
@@ -445,28 +421,6 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
         .execute(&mut **tx)
         .await?;
     Ok(())
-}
-
-/// These images, deleted ones included, by id.
-pub async fn find_many(
-    db: &mut Connection,
-    account: i64,
-    ids: &[i64],
-) -> Result<HashMap<i64, ImageRow>> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let text = format!(
-        "SELECT {} FROM images WHERE account_id = $1 AND id IN ({})",
-        columns!(),
-        placeholders(2, ids.len())
-    );
-    let mut query = sqlx::query_as::<_, ImageRow>(AssertSqlSafe(text)).bind(account);
-    for id in ids {
-        query = query.bind(id);
-    }
-    let rows = query.fetch_all(db).await?;
-    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
 /// Whether anything in `region` still needs the canonical image `digest`: an image that is, or is

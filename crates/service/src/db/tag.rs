@@ -3,11 +3,9 @@
 //! Names are compared without regard to case, and keep the spelling in which they were used first. A
 //! link says that an object has a tag; links go with the tag, and with the object.
 
-use std::collections::HashMap;
-
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::{Connection, Executor, Pool, Result, Tx, Window, from_json, now, placeholders};
+use super::{Executor, Pool, Result, Tx, Window, from_json, now, placeholders};
 
 /// What can have tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,29 +110,21 @@ pub async fn uses(db: &Pool, tags: &[i64]) -> Result<Vec<UseRow>> {
     query.fetch_all(db).await
 }
 
-/// The tags of each of these objects, in the order in which they got them.
-pub async fn of_many(
-    db: &mut Connection,
-    kind: Kind,
-    ids: &[i64],
-) -> Result<HashMap<i64, Vec<String>>> {
-    let mut found: HashMap<i64, Vec<String>> = HashMap::new();
-    if ids.is_empty() {
-        return Ok(found);
-    }
-    let text = format!(
-        "SELECT l.resource_id, t.name FROM tag_links l JOIN tags t ON t.id = l.tag_id \
-         WHERE l.resource_type = $1 AND l.resource_id IN ({}) ORDER BY l.id",
-        placeholders(2, ids.len())
-    );
-    let mut query = sqlx::query_as::<_, (i64, String)>(AssertSqlSafe(text)).bind(kind.word());
-    for id in ids {
-        query = query.bind(id);
-    }
-    for (id, name) in query.fetch_all(db).await? {
-        found.entry(id).or_default().push(name);
-    }
-    Ok(found)
+/// A query for the tags of one object, in the order in which it got them; [`names`] takes its result apart.
+/// `id` is an expression of SQL.
+pub fn select_names(kind: Kind, id: &str) -> String {
+    format!(
+        "SELECT STRING_AGG(t.name, ' ' ORDER BY l.id) FROM tag_links l \
+         JOIN tags t ON t.id = l.tag_id \
+         WHERE l.resource_type = '{}' AND l.resource_id = {id}",
+        kind.word()
+    )
+}
+
+/// The tags in the result of [`select_names`]. No name has a space.
+pub fn names(found: Option<&str>) -> Vec<String> {
+    let names = found.unwrap_or_default().split_whitespace();
+    names.map(str::to_owned).collect()
 }
 
 /// Gives an object a tag; one that it has already stays as it is.

@@ -4,6 +4,7 @@
 use abbild_api::Scope;
 use sqlx::FromRow;
 
+use super::account::AccountRow;
 use super::{Executor, Pool, Result, Tx, Window, now};
 
 /// One token.
@@ -51,18 +52,41 @@ macro_rules! columns {
     };
 }
 
-/// The token with this digest, unless it is revoked or has expired.
-pub async fn valid(db: impl Executor<'_>, sha256: &str) -> Result<Option<TokenRow>> {
-    sqlx::query_as(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM tokens WHERE sha256 = $1 AND revoked_at IS NULL \
-         AND (expires_at IS NULL OR expires_at > $2)"
-    ))
+/// A token with its account, whose columns are not those of the token.
+#[derive(FromRow)]
+struct ValidRow {
+    #[sqlx(flatten)]
+    token: TokenRow,
+    uuid: String,
+    account_name: String,
+    email: String,
+    disabled_at: Option<i64>,
+    disabled_reason: String,
+}
+
+/// The token with this digest, unless it is revoked or has expired, and its account.
+pub async fn valid(db: impl Executor<'_>, sha256: &str) -> Result<Option<(TokenRow, AccountRow)>> {
+    let row: Option<ValidRow> = sqlx::query_as(
+        "SELECT t.*, a.uuid, a.name AS account_name, a.email, a.disabled_at, a.disabled_reason \
+         FROM tokens t JOIN accounts a ON a.id = t.account_id \
+         WHERE t.sha256 = $1 AND t.revoked_at IS NULL \
+         AND (t.expires_at IS NULL OR t.expires_at > $2)",
+    )
     .bind(sha256)
     .bind(now())
     .fetch_optional(db)
-    .await
+    .await?;
+    Ok(row.map(|row| {
+        let account = AccountRow {
+            id: row.token.account_id,
+            uuid: row.uuid,
+            name: row.account_name,
+            email: row.email,
+            disabled_at: row.disabled_at,
+            disabled_reason: row.disabled_reason,
+        };
+        (row.token, account)
+    }))
 }
 
 /// One page of an account's tokens, and the total; of one user's, where `user` is not `None`.

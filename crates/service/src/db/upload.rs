@@ -1,10 +1,8 @@
 //! Uploads: how many bytes of each are safely on disk.
 
-use std::collections::HashMap;
+use sqlx::FromRow;
 
-use sqlx::{AssertSqlSafe, FromRow};
-
-use super::{Connection, Executor, Pool, Result, Tx, from_sql_size, now, placeholders};
+use super::{Executor, Pool, Result, Tx, from_sql_size, now};
 
 /// The length of an upload whose length is not known yet.
 pub const LENGTH_UNKNOWN: i64 = -1;
@@ -98,25 +96,6 @@ pub async fn get(tx: &mut Tx, id: &str) -> Result<UploadRow> {
         .bind(id)
         .fetch_one(&mut **tx)
         .await
-}
-
-/// These uploads, by id; none that the service fetches itself.
-pub async fn find_many(db: &mut Connection, ids: &[String]) -> Result<HashMap<String, UploadRow>> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let text = format!(
-        "SELECT * FROM uploads \
-         WHERE id IN ({}) \
-         AND NOT EXISTS (SELECT 1 FROM fetches f WHERE f.upload_id = uploads.id)",
-        placeholders(1, ids.len())
-    );
-    let mut query = sqlx::query_as::<_, UploadRow>(AssertSqlSafe(text));
-    for id in ids {
-        query = query.bind(id);
-    }
-    let rows = query.fetch_all(db).await?;
-    Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
 }
 
 /// A new upload.

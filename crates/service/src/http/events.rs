@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use abbild_api::{ActionOne, DropletOne, ImageOne};
+use abbild_api::{ActionOne, Droplet, DropletOne, ImageOne};
 use abbild_guest::Lang;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -282,9 +282,9 @@ impl Follower {
         let mut images = HashMap::new();
         if self.types.contains("image") {
             let mut db = db.acquire().await?;
-            let found = image::find_many(&mut db, self.account, &ids("image")).await?;
-            let live = found.into_values().filter(|row| row.deleted_at.is_none());
-            let shown = image_view::many_by(&mut db, live.collect(), self.lang).await?;
+            let mut live = image::shown(&mut db, self.account, &ids("image")).await?;
+            live.retain(|shown| shown.row.deleted_at.is_none());
+            let shown = image_view::many_by(&mut db, live, self.lang).await?;
             images.extend(shown.into_iter().map(|image| (image.id.0, image)));
         }
         for row in rows {
@@ -299,7 +299,7 @@ impl Follower {
                     }
                     None => self.send_gone(number, "image.deleted", id).await?,
                 },
-                "droplet" => match droplet::find(service, self.account, id, self.lang).await? {
+                "droplet" => match self.droplet(service, id).await? {
                     Some(droplet) => {
                         self.send(number, "droplet", &DropletOne { droplet }, None)
                             .await?;
@@ -316,6 +316,11 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    async fn droplet(&self, service: &Service, id: i64) -> Result<Option<Droplet>, End> {
+        let db = service.db.read().acquire().await?;
+        Ok(droplet::find(service, db, self.account, id, self.lang).await?)
     }
 
     async fn send_gone(&self, number: i64, name: &str, id: i64) -> Result<(), End> {

@@ -17,7 +17,7 @@ use super::conditional::{self, IfMatch};
 use super::image_source;
 use super::probe;
 use super::{ApiError, ApiResult, Body, Language, Paging, PathId, checked_name, image_view};
-use crate::auth::Caller;
+use crate::auth::{Caller, Reader};
 use crate::db::Executor;
 use crate::db::action::{ActionRow, NewAction};
 use crate::db::image::{self, Filter, ImageRow, Origin};
@@ -60,7 +60,8 @@ pub async fn list(
             let digest = digest.transpose()?;
             let filter = Filter {
                 name: paging.filter("name"),
-                tag: super::tag::filter(&service, account.id, paging.filter("tag_name")).await?,
+                tag: super::tag::filter(service.db.read(), account.id, paging.filter("tag_name"))
+                    .await?,
                 digest: digest.as_deref(),
                 origin: match kind {
                     Some("snapshot") => Origin::Snapshot,
@@ -97,18 +98,17 @@ pub async fn list(
 )]
 pub async fn show(
     State(service): State<Arc<Service>>,
-    Caller(account): Caller,
+    Reader { account, mut db }: Reader,
     Language(lang): Language,
     PathId(id): PathId,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let row = image::find(service.db.read(), account.id, id).await?;
-    let row = row.ok_or_else(ApiError::not_found)?;
+    let mut rows = image::shown(&mut db, account.id, &[id]).await?;
     let keep = i64::from(service.config.limits.tombstone_minutes) * 60;
-    if row.deleted_at.is_some_and(|at| at + keep <= db::now()) {
-        return Err(ApiError::not_found());
-    }
-    let image = image_view::one(&service, row, lang).await?;
+    let is_over = |at| at + keep <= db::now();
+    rows.retain(|shown| !shown.row.deleted_at.is_some_and(is_over));
+    let images = image_view::many_by(&mut db, rows, lang).await?;
+    let image = images.into_iter().next().ok_or_else(ApiError::not_found)?;
     conditional::answer(&headers, &ImageOne { image })
 }
 
@@ -126,7 +126,7 @@ pub async fn check_match(
     if !wanted.is_given() {
         return Ok(());
     }
-    let image = image_view::one(service, row.clone(), lang).await?;
+    let image = image_view::one(service, row.account_id, row.id, lang).await?;
     wanted.check(&conditional::tag_of(&ImageOne { image })?)
 }
 
@@ -213,7 +213,7 @@ pub async fn update(
     }
     image::update(&mut tx, &row).await?;
     tx.commit().await?;
-    let image = image_view::one(&service, row, lang).await?;
+    let image = image_view::one(&service, account.id, id, lang).await?;
     conditional::answer(&HeaderMap::new(), &ImageOne { image })
 }
 

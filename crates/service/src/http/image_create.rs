@@ -54,7 +54,7 @@ pub async fn create(
     }
     let (row, fetched) = made?;
     service.announce(if fetched { "fetch" } else { "image" });
-    let image = image_view::one(&service, row, lang).await?;
+    let image = image_view::one(&service, account.id, row.id, lang).await?;
     Ok((StatusCode::ACCEPTED, Json(ImageOne { image })))
 }
 

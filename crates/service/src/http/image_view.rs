@@ -3,8 +3,6 @@
 //! A page of images is made with one query for each kind of thing that belongs to them, however many
 //! there are.
 
-use std::collections::HashMap;
-
 use abbild_api::{
     Id, Image, ImageExtra, ImageStatus, Progress, RegionCopy, RegionCopyStatus, Stage,
 };
@@ -13,26 +11,26 @@ use abbild_guest::Lang;
 use super::action::timestamp;
 use super::{ApiError, ApiResult};
 use crate::Service;
-use crate::db::action::{self, ActionRow};
-use crate::db::fetch::{self, FetchRow};
-use crate::db::image::{self, ImageRegionRow, ImageRow};
-use crate::db::upload::{self, UploadRow};
-use crate::db::{Connection, from_json, from_sql_size, tag};
+use crate::db::image::{self, ImageRow, ShownCopyRow, ShownRow};
+use crate::db::{Connection, from_json, from_sql_size};
 use crate::fetch::target;
 use crate::summary::Summary;
 
 const GIB: u64 = 1 << 30;
 
-/// `row` on the wire, with sentences in `lang`.
-pub async fn one(service: &Service, row: ImageRow, lang: Lang) -> ApiResult<Image> {
-    let mut images = many(service, vec![row], lang).await?;
-    images
-        .pop()
-        .ok_or_else(|| ApiError::internal("an image vanished while it was shown"))
+/// An image on the wire, deleted or not, with sentences in `lang`.
+///
+/// # Errors
+/// 404 when the account never had it.
+pub async fn one(service: &Service, account: i64, id: i64, lang: Lang) -> ApiResult<Image> {
+    let mut db = service.db.read().acquire().await?;
+    let rows = image::shown(&mut db, account, &[id]).await?;
+    let images = many_by(&mut db, rows, lang).await?;
+    images.into_iter().next().ok_or_else(ApiError::not_found)
 }
 
 /// `rows` on the wire, in that order.
-pub async fn many(service: &Service, rows: Vec<ImageRow>, lang: Lang) -> ApiResult<Vec<Image>> {
+pub async fn many(service: &Service, rows: Vec<ShownRow>, lang: Lang) -> ApiResult<Vec<Image>> {
     let mut db = service.db.read().acquire().await?;
     many_by(&mut db, rows, lang).await
 }
@@ -40,82 +38,65 @@ pub async fn many(service: &Service, rows: Vec<ImageRow>, lang: Lang) -> ApiResu
 /// The same by a connection that the caller has.
 pub async fn many_by(
     db: &mut Connection,
-    rows: Vec<ImageRow>,
+    rows: Vec<ShownRow>,
     lang: Lang,
 ) -> ApiResult<Vec<Image>> {
-    let mut parts = Parts::load(db, &rows).await?;
+    let ids: Vec<i64> = rows.iter().map(|shown| shown.row.id).collect();
+    let mut copies = image::regions_of_many(db, &ids).await?;
     rows.into_iter()
-        .map(|row| parts.assemble(row, lang))
+        .map(|shown| {
+            let copies = copies.remove(&shown.row.id).unwrap_or_default();
+            assemble(shown, copies, lang)
+        })
         .collect()
 }
 
-/// What belongs to a page of images, by image.
-struct Parts {
-    copies: HashMap<i64, Vec<ImageRegionRow>>,
-    open: HashMap<i64, Vec<ActionRow>>,
-    tags: HashMap<i64, Vec<String>>,
-    /// By upload.
-    uploads: HashMap<String, UploadRow>,
-    /// By upload.
-    fetches: HashMap<String, FetchRow>,
-}
-
-impl Parts {
-    async fn load(db: &mut Connection, rows: &[ImageRow]) -> ApiResult<Self> {
-        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-        let uploads: Vec<String> = rows.iter().filter_map(|r| r.upload_id.clone()).collect();
-        Ok(Self {
-            copies: image::regions_of_many(db, &ids).await?,
-            open: action::open_of_many(db, "image", &ids).await?,
-            tags: tag::of_many(db, tag::Kind::Image, &ids).await?,
-            fetches: fetch::find_many(db, &uploads).await?,
-            uploads: upload::find_many(db, &uploads).await?,
-        })
-    }
-
-    fn assemble(&mut self, row: ImageRow, lang: Lang) -> ApiResult<Image> {
-        let stage = row.stage()?;
-        let open = self.open.remove(&row.id).unwrap_or_default();
-        let copies = self.copies.remove(&row.id).unwrap_or_default();
-        let upload = row.upload_id.as_ref().and_then(|id| self.uploads.get(id));
-        let fetch = row.upload_id.as_ref().and_then(|id| self.fetches.get(id));
-        let regions = region_copies(copies, &open)?;
-        let virtual_size = row.virtual_bytes.map(from_sql_size);
-        let summary = summary(&row)?;
-        let distribution = distribution(&row, summary.as_ref());
-        let kind = kind(&row);
-        let extra = ImageExtra {
-            stage,
-            progress: stage_progress(stage, upload, fetch, &open),
-            verdict: summary.as_ref().map(|s| s.verdict.as_str().to_owned()),
-            findings: summary.map_or_else(Vec::new, |summary| summary.findings(lang)),
-            digest: row.digest.map(|digest| format!("sha256:{digest}")),
-            format: row.format,
-            virtual_size,
-            setback: setback(&open),
-            upload: upload.map(|upload| upload.id.clone()),
-            url: fetch.map(|fetch| target::shown(&fetch.url)),
-            regions,
-        };
-        Ok(Image {
-            id: Id(row.id),
-            name: row.name,
-            kind: kind.to_owned(),
-            distribution,
-            slug: None,
-            public: false,
-            regions: available(&extra.regions),
-            created_at: timestamp(row.created_at),
-            min_disk_size: i64::try_from(virtual_size.unwrap_or(0).div_ceil(GIB))
-                .unwrap_or(i64::MAX),
-            size_gigabytes: gigabytes(row.stored_bytes),
-            description: row.description,
-            tags: self.tags.remove(&row.id).unwrap_or_default(),
-            status: status(stage),
-            error_message: row.error_message,
-            extra: Some(extra),
-        })
-    }
+fn assemble(shown: ShownRow, copies: Vec<ShownCopyRow>, lang: Lang) -> ApiResult<Image> {
+    let stage = shown.row.stage()?;
+    let progress = stage_progress(stage, &shown);
+    let tags = shown.tags();
+    let ShownRow {
+        row,
+        source,
+        url,
+        setback,
+        ..
+    } = shown;
+    let regions = region_copies(copies)?;
+    let virtual_size = row.virtual_bytes.map(from_sql_size);
+    let summary = summary(&row)?;
+    let distribution = distribution(&row, summary.as_ref());
+    let kind = kind(&row);
+    let extra = ImageExtra {
+        stage,
+        progress,
+        verdict: summary.as_ref().map(|s| s.verdict.as_str().to_owned()),
+        findings: summary.map_or_else(Vec::new, |summary| summary.findings(lang)),
+        digest: row.digest.map(|digest| format!("sha256:{digest}")),
+        format: row.format,
+        virtual_size,
+        setback,
+        upload: source.filter(|_| url.is_none()),
+        url: url.as_deref().map(target::shown),
+        regions,
+    };
+    Ok(Image {
+        id: Id(row.id),
+        name: row.name,
+        kind: kind.to_owned(),
+        distribution,
+        slug: None,
+        public: false,
+        regions: available(&extra.regions),
+        created_at: timestamp(row.created_at),
+        min_disk_size: i64::try_from(virtual_size.unwrap_or(0).div_ceil(GIB)).unwrap_or(i64::MAX),
+        size_gigabytes: gigabytes(row.stored_bytes),
+        description: row.description,
+        tags,
+        status: status(stage),
+        error_message: row.error_message,
+        extra: Some(extra),
+    })
 }
 
 /// `type`, as the original API has it.
@@ -126,13 +107,13 @@ fn kind(row: &ImageRow) -> &'static str {
     }
 }
 
-fn region_copies(copies: Vec<ImageRegionRow>, open: &[ActionRow]) -> ApiResult<Vec<RegionCopy>> {
+fn region_copies(copies: Vec<ShownCopyRow>) -> ApiResult<Vec<RegionCopy>> {
     let copies = copies.into_iter().map(|copy| {
         Ok(RegionCopy {
-            progress: progress(open, "transfer", Some(&copy.region)),
-            status: copy.status()?,
-            slug: copy.region,
-            reason: copy.reason,
+            progress: progress(copy.progress_done, copy.progress_total),
+            status: copy.row.status()?,
+            slug: copy.row.region,
+            reason: copy.row.reason,
         })
     });
     copies.collect()
@@ -188,42 +169,24 @@ fn status(stage: Stage) -> ImageStatus {
     }
 }
 
-fn stage_progress(
-    stage: Stage,
-    upload: Option<&UploadRow>,
-    fetch: Option<&FetchRow>,
-    open: &[ActionRow],
-) -> Option<Progress> {
-    let running = || progress(open, "create", None);
-    let of = |done, total| Progress {
-        done: from_sql_size(done),
-        total: from_sql_size(total),
+fn stage_progress(stage: Stage, shown: &ShownRow) -> Option<Progress> {
+    let running = progress(shown.progress_done, shown.progress_total);
+    let safe = |total| Progress {
+        done: shown.received(),
+        total,
     };
-    match (stage, upload, fetch) {
-        (Stage::Receiving, _, Some(fetch)) => {
-            let safe = || of(fetch.received_bytes, fetch.total_bytes.unwrap_or(0));
-            Some(running().unwrap_or_else(safe))
+    match stage {
+        Stage::Receiving if shown.url.is_some() => {
+            running.or_else(|| Some(safe(shown.length().unwrap_or(0))))
         }
         // Without a length, there is nothing to measure by.
-        (Stage::Receiving, Some(upload), None) => upload.length().map(|length| Progress {
-            done: upload.received(),
-            total: length,
-        }),
-        (Stage::Receiving, None, None) => None,
-        _ => running(),
+        Stage::Receiving => shown.length().map(safe),
+        _ => running,
     }
 }
 
-fn setback(open: &[ActionRow]) -> Option<String> {
-    let action = open.iter().find(|action| action.kind == "create")?;
-    action.reason.clone()
-}
-
-fn progress(open: &[ActionRow], kind: &str, region: Option<&str>) -> Option<Progress> {
-    let action = open
-        .iter()
-        .find(|a| a.kind == kind && (region.is_none() || a.region.as_deref() == region))?;
-    let (done, total) = action.progress_done.zip(action.progress_total)?;
+fn progress(done: Option<i64>, total: Option<i64>) -> Option<Progress> {
+    let (done, total) = done.zip(total)?;
     Some(Progress {
         done: from_sql_size(done),
         total: from_sql_size(total),

@@ -137,12 +137,7 @@ async fn failed(
 pub async fn admitted(service: &Service, user: &UserRow) -> ApiResult<AccountRow> {
     let account = crate::db::account::find(service.db.read(), user.account_id).await?;
     let account = account.ok_or_else(ApiError::unauthorized)?;
-    if account.disabled_at.is_some() {
-        return Err(auth::disabled_account(&account));
-    }
-    if user.disabled_at.is_some() {
-        return Err(auth::disabled_user());
-    }
+    auth::check_enabled(&account, Some(user))?;
     Ok(account)
 }
 

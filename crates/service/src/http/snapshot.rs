@@ -28,7 +28,7 @@ async fn page(
         ..Filter::default()
     };
     let (rows, total) = image::list(service.db.read(), account, filter, paging.window()).await?;
-    let droplets: Vec<Option<i64>> = rows.iter().map(|row| row.droplet_id).collect();
+    let droplets: Vec<Option<i64>> = rows.iter().map(|shown| shown.row.droplet_id).collect();
     let images = image_view::many(service, rows, lang).await?;
     Ok((droplets.into_iter().zip(images).collect(), total))
 }
@@ -140,7 +140,7 @@ pub async fn show(
 ) -> ApiResult<Json<SnapshotOne>> {
     let row = live(service.db.read(), account.id, id).await?;
     let droplet = row.droplet_id;
-    let image = image_view::one(&service, row, lang).await?;
+    let image = image_view::one(&service, account.id, id, lang).await?;
     let snapshot = to_api(droplet, image);
     Ok(Json(SnapshotOne { snapshot }))
 }

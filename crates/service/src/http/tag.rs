@@ -10,8 +10,8 @@ use axum::http::StatusCode;
 use super::{ApiError, ApiResult, BaseUrl, Body, Paging};
 use crate::Service;
 use crate::auth::Caller;
-use crate::db::Tx;
 use crate::db::tag::{self, Kind, TagRow, UseRow};
+use crate::db::{Executor, Tx};
 
 const MAX_NAME: usize = 255;
 
@@ -46,9 +46,13 @@ pub async fn set(
 }
 
 /// The id of the tag that a list is limited to; 0, which no tag has, for one that does not exist.
-pub async fn filter(service: &Service, account: i64, name: Option<&str>) -> ApiResult<Option<i64>> {
+pub async fn filter(
+    db: impl Executor<'_>,
+    account: i64,
+    name: Option<&str>,
+) -> ApiResult<Option<i64>> {
     let Some(name) = name else { return Ok(None) };
-    let tag = tag::find(service.db.read(), account, name).await?;
+    let tag = tag::find(db, account, name).await?;
     Ok(Some(tag.map_or(0, |tag| tag.id)))
 }
 

@@ -19,6 +19,18 @@ pub struct ImageRegionRow {
     pub reason: Option<String>,
 }
 
+/// An image in one region as it is shown: with how far the transfer there is, if one is under way.
+#[derive(Debug, Clone, FromRow)]
+pub struct ShownCopyRow {
+    /// The copy itself.
+    #[sqlx(flatten)]
+    pub row: ImageRegionRow,
+    /// Bytes that were transferred.
+    pub progress_done: Option<i64>,
+    /// Bytes to transfer.
+    pub progress_total: Option<i64>,
+}
+
 impl ImageRegionRow {
     /// State there.
     pub fn status(&self) -> Result<RegionCopyStatus> {
@@ -71,21 +83,25 @@ pub async fn set_region(
 pub async fn regions_of_many(
     db: &mut Connection,
     ids: &[i64],
-) -> Result<HashMap<i64, Vec<ImageRegionRow>>> {
-    let mut found: HashMap<i64, Vec<ImageRegionRow>> = HashMap::new();
+) -> Result<HashMap<i64, Vec<ShownCopyRow>>> {
+    let mut found: HashMap<i64, Vec<ShownCopyRow>> = HashMap::new();
     if ids.is_empty() {
         return Ok(found);
     }
     let text = format!(
-        "SELECT * FROM image_regions WHERE image_id IN ({}) ORDER BY position, region",
+        "SELECT r.image_id, r.region, r.status, r.reason, a.progress_done, a.progress_total \
+         FROM image_regions r LEFT JOIN actions a ON a.id = (SELECT MIN(t.id) FROM actions t \
+         WHERE t.resource_type = 'image' AND t.resource_id = r.image_id AND t.kind = 'transfer' \
+         AND t.region = r.region AND t.status = 'in-progress') \
+         WHERE r.image_id IN ({}) ORDER BY r.position, r.region",
         placeholders(1, ids.len())
     );
-    let mut query = sqlx::query_as::<_, ImageRegionRow>(AssertSqlSafe(text));
+    let mut query = sqlx::query_as::<_, ShownCopyRow>(AssertSqlSafe(text));
     for id in ids {
         query = query.bind(id);
     }
     for row in query.fetch_all(db).await? {
-        found.entry(row.image_id).or_default().push(row);
+        found.entry(row.row.image_id).or_default().push(row);
     }
     Ok(found)
 }

@@ -95,7 +95,15 @@ pub async fn create(
     }
     tx.commit().await?;
     service.announce("droplet");
-    let answer = answer(&service, rows, request.name.is_some(), &base, lang).await?;
+    let answer = answer(
+        &service,
+        account.id,
+        rows,
+        request.name.is_some(),
+        &base,
+        lang,
+    )
+    .await?;
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }
 
@@ -108,6 +116,7 @@ fn no_address() -> ApiError {
 
 async fn answer(
     service: &Service,
+    account: i64,
     rows: Vec<(DropletRow, i64)>,
     single: bool,
     base: &str,
@@ -121,9 +130,9 @@ async fn answer(
             rel: "create".to_owned(),
             href: format!("{base}/v2/actions/{action}"),
         });
-        created.push(row);
+        created.push(row.id);
     }
-    let mut droplets = view::many(service, created, lang).await?;
+    let mut droplets = view::created(service, account, &created, lang).await?;
     let links = CreateLinks { actions };
     Ok(if single {
         CreateDropletAnswer {

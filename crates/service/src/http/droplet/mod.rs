@@ -16,7 +16,7 @@ use axum::http::StatusCode;
 
 use super::{ApiError, ApiResult, Language, Paging, PathId};
 use crate::Service;
-use crate::auth::Caller;
+use crate::auth::{Caller, Reader};
 use crate::db::droplet::{self, DropletRow};
 use crate::db::image::Filter;
 use crate::db::tag::{self, Kind};
@@ -40,7 +40,7 @@ pub use view::find;
 )]
 pub async fn list(
     State(service): State<Arc<Service>>,
-    Caller(account): Caller,
+    Reader { account, mut db }: Reader,
     Language(lang): Language,
     paging: Paging,
 ) -> ApiResult<Json<DropletList>> {
@@ -49,15 +49,15 @@ pub async fn list(
         None | Some("droplets") => {
             let filter = Filter {
                 name: paging.filter("name"),
-                tag: super::tag::filter(&service, account.id, paging.filter("tag_name")).await?,
+                tag: super::tag::filter(&mut *db, account.id, paging.filter("tag_name")).await?,
                 ..Filter::default()
             };
-            droplet::list(service.db.read(), account.id, filter, paging.window()).await?
+            droplet::list(&mut db, account.id, filter, paging.window()).await?
         }
         Some(_) => (Vec::new(), 0),
     };
     let (links, meta) = paging.links(total);
-    let droplets = view::many(&service, rows, lang).await?;
+    let droplets = view::many(&service, db, rows, lang).await?;
     Ok(Json(DropletList {
         droplets,
         links,
@@ -75,11 +75,11 @@ pub async fn list(
 )]
 pub async fn show(
     State(service): State<Arc<Service>>,
-    Caller(account): Caller,
+    Reader { account, db }: Reader,
     Language(lang): Language,
     PathId(id): PathId,
 ) -> ApiResult<Json<DropletOne>> {
-    let droplet = find(&service, account.id, id, lang).await?;
+    let droplet = find(&service, db, account.id, id, lang).await?;
     let droplet = droplet.ok_or_else(ApiError::not_found)?;
     Ok(Json(DropletOne { droplet }))
 }

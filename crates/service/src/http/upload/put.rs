@@ -132,9 +132,7 @@ pub async fn put(
     receive(&service, row, body, terms, writing).await?;
     match image {
         Some(image) => {
-            let row = image::find(service.db.read(), account.id, image).await?;
-            let row = row.ok_or_else(ApiError::not_found)?;
-            let image = image_view::one(&service, row, lang).await?;
+            let image = image_view::one(&service, account.id, image, lang).await?;
             Ok((StatusCode::ACCEPTED, Json(ImageOne { image })).into_response())
         }
         None => {
