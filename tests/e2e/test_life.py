@@ -13,6 +13,8 @@ INSTALL_AGENT = (
 
 
 class Life(ServiceTestCase):
+    # None that Debian has without being asked to make it.
+    vm = 'locale = "en_GB.UTF-8"\ntimezone = "Europe/Berlin"\n'
 
     def boot(self, vm):
         return self.customer.ssh(vm, "cat /proc/sys/kernel/random/boot_id")
@@ -44,6 +46,10 @@ class Life(ServiceTestCase):
             "--key", "me", "--name", "life",
         )  # fmt: skip
         self.assert_booted_from_config_drive("life", "life")
+        chosen = customer.ssh("life", "cat /etc/default/locale; locale -a; readlink /etc/localtime")
+        self.assertIn("LANG=en_GB.UTF-8", chosen)
+        self.assertIn("en_GB.utf8", chosen)
+        self.assertIn("Europe/Berlin", chosen)
         first = self.boot("life")
         customer.ssh("life", "echo here > marker && sync")
 

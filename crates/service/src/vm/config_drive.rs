@@ -64,15 +64,32 @@ impl Vendor {
     /// here. JSON is YAML as well.
     fn data(&self) -> Value {
         let chosen = [("locale", &self.locale), ("timezone", &self.timezone)];
-        let chosen: Map<_, _> = chosen
+        let mut chosen: Map<_, _> = chosen
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())))
             .collect();
+        if let Some(command) = self.locale.as_deref().and_then(list_locale) {
+            chosen.insert("bootcmd".to_owned(), json!([["sh", "-c", command]]));
+        }
         match chosen.is_empty() {
             true => json!({}),
             false => json!({ "cloud-init": format!("#cloud-config\n{}\n", Value::Object(chosen)) }),
         }
     }
+}
+
+/// A boot command that puts `locale` on the list of those that a guest makes, where there is such a list.
+/// On Debian cloud-init tells `locale-gen` the name, which `locale-gen` ignores for the list, and then cannot
+/// set a locale that was never made (locale.gen(5)). Boot commands are carried out before that.
+fn list_locale(locale: &str) -> Option<String> {
+    let (_, charset) = locale.split_once('.')?;
+    if !["utf-8", "utf8"].contains(&charset.to_lowercase().as_str()) {
+        return None;
+    }
+    let (list, entry) = ("/etc/locale.gen", format!("{locale} UTF-8"));
+    Some(format!(
+        "[ ! -s {list} ] || grep -qxF '{entry}' {list} || echo '{entry}' >> {list}"
+    ))
 }
 
 impl ConfigDrive<'_> {
@@ -223,8 +240,20 @@ mod tests {
             locale: Some("de_DE.UTF-8".into()),
             timezone: Some("Europe/Berlin".into()),
         };
-        let text = "#cloud-config\n{\"locale\":\"de_DE.UTF-8\",\"timezone\":\"Europe/Berlin\"}\n";
-        assert_eq!(vendor.data(), json!({ "cloud-init": text }));
+        let data = vendor.data();
+        let text = data["cloud-init"].as_str().unwrap();
+        let told: Value =
+            serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap();
+        let list = "[ ! -s /etc/locale.gen ] || grep -qxF 'de_DE.UTF-8 UTF-8' /etc/locale.gen \
+                    || echo 'de_DE.UTF-8 UTF-8' >> /etc/locale.gen";
+        let expected = json!({
+            "locale": "de_DE.UTF-8",
+            "timezone": "Europe/Berlin",
+            "bootcmd": [["sh", "-c", list]],
+        });
+        assert_eq!(told, expected);
+        assert_eq!(list_locale("de_DE.ISO-8859-1"), None);
+        assert_eq!(list_locale("de_DE"), None);
     }
 
     #[test]
