@@ -28,11 +28,6 @@ use clap::Parser as _;
 use args::{Cli, Command};
 use session::Session;
 
-/// The service makes and drops many small things on several threads for each request, which takes a
-/// tenth less of the processor with this allocator than with that of the C library.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let session = Session::new(&cli);
