@@ -13,13 +13,17 @@ use crate::db;
 use crate::db::droplet::{self, DropletRow};
 use crate::vm::{Hypervisor, VmStatus};
 
+/// How long a machine that ended by itself is shown as running at most. To look at one costs a
+/// conversation with its QEMU, so that looking at many more often would be most of what an idle service does.
+const EVERY: Duration = Duration::from_secs(5);
+
 /// Notices machines that ended by themselves: the guest powered off, or the hypervisor died.
 pub async fn watch(service: Arc<Service>) {
     let mut complaints = Complaints::default();
     loop {
         let outcome = look(&service).await;
         complaints.hear("looking after the machines", None, outcome);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(EVERY).await;
     }
 }
 
