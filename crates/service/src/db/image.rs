@@ -1,6 +1,9 @@
 //! Images; in which regions they are is in [`copies`], how many there are in [`counts`], and what is shown
 //! of them in [`shown`].
 
+mod copies;
+mod counts;
+
 use abbild_api::Stage;
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -20,9 +23,7 @@ macro_rules! columns {
     };
 }
 
-// They use the macro.
-mod copies;
-mod counts;
+// Below the macro, which it uses.
 mod shown;
 
 /// One image.
