@@ -110,7 +110,7 @@ fn resolve_keys(client: &Client, wanted: &[String]) -> anyhow::Result<Vec<IdOrNa
     for text in wanted {
         let key = match names::key(&known, text) {
             Ok(key) => key,
-            Err(_) if Path::new(text).is_file() => from_file(client, &mut known, Path::new(text))?,
+            Err(_) if is_path(text) => from_file(client, &mut known, Path::new(text))?,
             Err(error) => return Err(error.into()),
         };
         let id = IdOrName::Id(key.id.0);
@@ -119,6 +119,11 @@ fn resolve_keys(client: &Client, wanted: &[String]) -> anyhow::Result<Vec<IdOrNa
         }
     }
     Ok(ids)
+}
+
+/// Whether a file is meant, there or not: who misspelt one wants to hear of that, not of keys.
+fn is_path(text: &str) -> bool {
+    text.starts_with(['/', '.', '~']) || text.ends_with(".pub") || Path::new(text).is_file()
 }
 
 fn from_file(client: &Client, known: &mut Vec<Key>, path: &Path) -> anyhow::Result<Key> {
@@ -173,6 +178,21 @@ mod tests {
         assert_eq!(host_name("Mein Abbild (neu)"), "Mein-Abbild--neu");
         assert_eq!(host_name("東京"), "vm");
         assert_eq!(host_name(&"a".repeat(100)).len(), 63);
+    }
+
+    #[test]
+    fn names_and_fingerprints_of_keys_are_no_paths() {
+        for path in ["/home/me/key", "./key", "../key", "id_ed25519.pub"] {
+            assert!(is_path(path), "{path}");
+        }
+        for key in [
+            "work",
+            "7",
+            "SHA256:abc/def",
+            "3b:16:bf:e4:8b:00:8b:b8:59:8c:a9:d3:f0:19:45:fa",
+        ] {
+            assert!(!is_path(key), "{key}");
+        }
     }
 
     #[test]

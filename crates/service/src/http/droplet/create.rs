@@ -24,7 +24,7 @@ use crate::http::{ApiError, ApiResult, BaseUrl, Body, Language, tag};
 use crate::machine::{self, Allotment};
 use crate::quota;
 use crate::size::Size;
-use crate::vm::Hypervisor as _;
+use crate::vm::{Hypervisor, VmError};
 
 /// More than this does not fit a config drive, says the API.
 const MAX_USER_DATA_BYTES: usize = 64 << 10;
@@ -60,8 +60,7 @@ pub async fn create(
     let image = usable_image(&mut tx, account.id, &request.image, size.disk_bytes()).await?;
     let region = usable_region(&service, &image, request.region.as_deref()).await?;
     let hypervisor = &service.region(&region)?.hypervisor;
-    let room = hypervisor.has_room();
-    room.map_err(|error| ApiError::unprocessable(error.to_string()))?;
+    check_room(hypervisor)?;
     let wanted = quota::of_machines(size, names.len());
     quota::check(&service.config.quotas, &mut tx, account.id, &wanted).await?;
     let mut rows = Vec::new();
@@ -105,6 +104,14 @@ pub async fn create(
     )
     .await?;
     Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+/// Whether the region's host can take another machine.
+fn check_room(hypervisor: &impl Hypervisor) -> ApiResult<()> {
+    match hypervisor.has_room() {
+        Err(full @ VmError::NoRoom { .. }) => Err(ApiError::unprocessable(full.to_string())),
+        other => Ok(other.map_err(anyhow::Error::from)?),
+    }
 }
 
 fn no_address() -> ApiError {
