@@ -127,6 +127,14 @@ def qemu_processes(directory):
     return found
 
 
+def install(package):
+    """The command with which a Debian guest installs a package."""
+    return (
+        "sudo apt-get -q update && sudo DEBIAN_FRONTEND=noninteractive apt-get -qy "
+        f"--no-install-recommends install {package}"
+    )
+
+
 class Service:
     """`abbild serve` with its own data directory; it can be killed and started again."""
 
@@ -144,6 +152,11 @@ class Service:
         self.process = None
         self.token = token
         self.startup_seconds = None
+
+    def configure(self, settings):
+        """Adds lines to the configuration, which count from the next start on."""
+        with self.config.open("a") as file:
+            file.write(settings)
 
     @property
     def url(self):
@@ -300,16 +313,17 @@ class ServiceTestCase(unittest.TestCase):
     def image(self, name):
         return self.customer.json("image", "show", name)
 
-    def machine_of(self, name):
-        """Makes a machine of a Debian fixture, and names both as that is. It goes with the test."""
+    def machine_of(self, name, *options, image=None):
+        """Makes a machine of a Debian fixture, by default the one of that name, and names both so. It goes
+        with the test."""
         customer = self.customer
         customer.run(
-            "image", "upload", fixture(f"debian-12-{name}.qcow2"), "--name", name,
+            "image", "upload", fixture(image or f"debian-12-{name}.qcow2"), "--name", name,
             "--region", "hal1",
         )  # fmt: skip
         customer.run(
             "vm", "create", "--image", name, "--region", "hal1", "--size", "s-1vcpu-1gb",
-            "--key", f"{customer.key}.pub", "--name", name,
+            "--key", f"{customer.key}.pub", "--name", name, *options,
         )  # fmt: skip
         self.addCleanup(customer.run, "vm", "delete", name)
 

@@ -75,13 +75,16 @@ def by_sysconfig(found):
         resolver = Path(root, "etc/resolv.conf")
         servers = resolver.read_text() if resolver.exists() else ""
     card = dict(shlex.split(line, comments=True)[0].split("=", 1) for line in lines if "=" in line)
-    several = lambda *names: [card[name].split("/")[0] for name in names if name in card]  # noqa: E731
+
+    def there(*names):
+        return [card[name].split("/")[0] for name in names if name in card]
+
     return {
-        "card": several("HWADDR"),
+        "card": there("HWADDR"),
         "dhcp": card["BOOTPROTO"] == "dhcp",
-        "addresses": several("IPADDR", "IPV6ADDR"),
+        "addresses": there("IPADDR", "IPV6ADDR"),
         "dns": re.findall("^nameserver (.*)$", servers, re.M),
-        "routers": several("GATEWAY", "IPV6_DEFAULTGW"),
+        "routers": there("GATEWAY", "IPV6_DEFAULTGW"),
     }
 
 

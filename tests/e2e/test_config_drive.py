@@ -9,7 +9,7 @@ import unittest
 import urllib.request
 from pathlib import Path
 
-from abbild import ALL_WELCOME, CACHE, ServiceTestCase, environment, fixture, raw_disk
+from abbild import ALL_WELCOME, CACHE, ServiceTestCase, environment, install, raw_disk
 from test_network import NETWORK, OnBridge
 
 UBUNTU = "http://archive.ubuntu.com/ubuntu/pool/main/c/cloud-init"
@@ -32,10 +32,6 @@ IGNITION = {
         "files": [{"path": "/etc/from", "contents": {"source": "data:,the%20config%20drive"}}],
     },
 }
-INSTALL_IGNITION = (
-    "sudo apt-get -q update && "
-    "sudo DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install ignition"
-)
 # `files` ends with an error where there is no SELinux to ask, and has written them before.
 RUN_IGNITION = """
 sudo mkdir /tmp/root
@@ -124,7 +120,7 @@ class OldCloudInit(OnBridge, ServiceTestCase):
 
     def restart(self, settings):
         self.service.stop()
-        self.service.config.write_text(self.service.config.read_text() + settings)
+        self.service.configure(settings)
         self.service.start()
 
     def test_every_network_is_told(self):
@@ -137,19 +133,11 @@ class OldCloudInit(OnBridge, ServiceTestCase):
 
 class Ignition(ServiceTestCase):
     def test_it_does_what_the_user_data_say(self):
-        customer = self.customer
         configuration = self.base / "config.ign"
         configuration.write_text(json.dumps(IGNITION))
-        customer.run(
-            "image", "upload", fixture("debian-12.qcow2"), "--name", "deb", "--region", "hal1"
-        )
-        customer.run(
-            "vm", "create", "--image", "deb", "--region", "hal1", "--size", "s-1vcpu-1gb",
-            "--key", f"{customer.key}.pub", "--name", "ign", "--user-data", configuration,
-        )  # fmt: skip
-        self.addCleanup(customer.run, "vm", "delete", "ign")
-        customer.ssh("ign", INSTALL_IGNITION)
-        said = customer.ssh("ign", RUN_IGNITION)
+        self.machine_of("ign", "--user-data", configuration, image="debian-12.qcow2")
+        self.customer.ssh("ign", install("ignition"))
+        said = self.customer.ssh("ign", RUN_IGNITION)
         self.assertIn("by-label/config-2", said)
         self.assertEqual(said.splitlines()[-1], "the config drive", said)
 

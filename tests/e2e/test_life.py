@@ -3,13 +3,9 @@
 import socket
 import unittest
 
-from abbild import ServiceTestCase, fixture
+from abbild import ServiceTestCase, fixture, install
 
-
-INSTALL_AGENT = (
-    "sudo apt-get -q update && sudo DEBIAN_FRONTEND=noninteractive apt-get -qy "
-    "--no-install-recommends install qemu-guest-agent && sudo systemctl start qemu-guest-agent"
-)
+INSTALL_AGENT = f"{install('qemu-guest-agent')} && sudo systemctl start qemu-guest-agent"
 
 
 class Life(ServiceTestCase):

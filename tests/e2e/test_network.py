@@ -184,8 +184,7 @@ class Network(OnBridge, ServiceTestCase):
 
     def test_3_without_dhcp(self):
         self.service.kill()
-        text = self.service.config.read_text()
-        self.service.config.write_text(text + 'dhcp = "operator"\n')
+        self.service.configure('dhcp = "operator"\n')
         self.service.start()
         ipv4, ipv6 = self.create("two")
         self.assertEqual(ipv4, "10.20.0.6")
